@@ -1,0 +1,91 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""What can go wrong, said so that a person knows what to do next.
+
+An error is raised where it is known and caught once, in `_core.module.run`. Layers above the place
+where it was raised only add where it happened, with `at`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Optional
+
+
+class OpsError(Exception):
+    """A failure with a message for a person.
+
+    `what` says what failed; `untouched` what is unchanged; `hint` what to do next. `cmd`, `rc` and
+    `stderr_tail` belong to a program that failed. `where` (application, datastore) and `stage` are
+    usually filled in by `at`.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        untouched: str = "",
+        hint: str = "",
+        stage: str = "",
+        where: str = "",
+        cmd: Optional[Sequence[str]] = None,
+        rc: Optional[int] = None,
+        stderr_tail: str = "",
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.untouched = untouched
+        self.hint = hint
+        self.stage = stage
+        self.where = where
+        self.cmd = cmd
+        self.rc = rc
+        self.stderr_tail = stderr_tail
+
+    def __str__(self) -> str:
+        place = ": ".join(part for part in (self.where, self.stage) if part)
+        sentences = [f"{place}: {self.what}" if place else self.what, self.untouched, self.hint]
+        return " ".join(_sentence(text) for text in sentences if text)
+
+
+class Refused(OpsError):
+    """The request cannot be carried out as it stands; nothing was changed."""
+
+
+class Unavailable(OpsError):
+    """A server, a repository, a container or a tool cannot be reached or does not let us in."""
+
+
+class ToolFailed(OpsError):
+    """A program ended with an error."""
+
+
+class Mismatch(OpsError):
+    """Data are not what was promised: a hash, a length, an end mark or a fingerprint differs."""
+
+
+class Busy(OpsError):
+    """Somebody else holds what is needed, a lock for instance."""
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?", ":")) else f"{text}."
+
+
+@contextlib.contextmanager
+def at(where: str = "", stage: str = "", untouched: str = "") -> Iterator[None]:
+    """Say where an `OpsError` from inside happened; what is already said stays.
+
+    `where` of an outer call is put in front: ``backup booking-production: database "main"``.
+    """
+    try:
+        yield
+    except OpsError as error:
+        error.where = ": ".join(part for part in (where, error.where) if part)
+        error.stage = error.stage or stage
+        error.untouched = error.untouched or untouched
+        raise

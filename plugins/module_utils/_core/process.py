@@ -1,0 +1,230 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""Programs: list argv, secrets in the environment, an own process group, no silent end.
+
+Popen and not AnsibleModule.run_command, because bulk data stream through these programs and every
+exit code of a pipeline counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Optional
+
+from .errors import OpsError, ToolFailed, Unavailable
+
+TAIL = 8192  # bytes of standard error that are kept for the message
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What to run on this host. `env` is added to the environment and may hold secrets."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    user: Optional[str] = None  # run as this user (needs root)
+
+
+@dataclasses.dataclass(frozen=True)
+class Completed:
+    argv: tuple[str, ...]
+    rc: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode(errors="replace").strip()
+
+    @property
+    def stderr_tail(self) -> str:
+        return tail(self.stderr)
+
+
+def tail(stderr: bytes) -> str:
+    return stderr[-TAIL:].decode(errors="replace").strip()
+
+
+def failed(argv: Sequence[str], rc: int, stderr_tail: str, what: str = "", hint: str = "") -> ToolFailed:
+    """The error for a program that ended with an exit code it should not have."""
+    last = stderr_tail.splitlines()[-1] if stderr_tail else "no message"
+    ended = f"was killed by signal {-rc}" if rc < 0 else f"ended with {rc}"
+    return ToolFailed(
+        what or f"{os.path.basename(argv[0])} {ended}: {last}",
+        cmd=list(argv),
+        rc=rc,
+        stderr_tail=stderr_tail,
+        hint=hint,
+    )
+
+
+class Child:
+    """A running program. Its standard error is drained all the time and its end is kept.
+
+    It gets SIGKILL when the thread that started it ends (PR_SET_PDEATHSIG), so start it from a
+    thread that outlives it: a killed module must not leave restic to store half a stream.
+    """
+
+    def __init__(
+        self, command: Command, *, stdin: Any = subprocess.DEVNULL, stdout: Any = subprocess.PIPE
+    ) -> None:
+        self.argv = command.argv
+        environment = {**os.environ, "LC_ALL": "C.UTF-8", **command.env}
+        identity: dict[str, Any] = {}
+        if command.user:
+            identity = _identity(command.user)
+            environment.update({"HOME": identity.pop("home"), "USER": command.user, "LOGNAME": command.user})
+        try:
+            self._popen = subprocess.Popen(  # pylint: disable=subprocess-popen-preexec-fn
+                list(command.argv),
+                env=environment,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+                cwd="/",
+                **identity,
+            )
+        except FileNotFoundError:
+            raise Unavailable(f"{command.argv[0]} is not installed", cmd=list(command.argv)) from None
+        except OSError as error:
+            raise OpsError(f"{command.argv[0]} cannot be run: {error.strerror}", cmd=list(command.argv)) from None
+        self._stderr = bytearray()
+        self._drain = threading.Thread(target=self._drain_stderr, daemon=True)
+        self._drain.start()
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        assert_pipe = self._popen.stdin
+        if assert_pipe is None:
+            raise OpsError(f"{self.argv[0]} was started without a standard input")
+        return assert_pipe
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        pipe = self._popen.stdout
+        if pipe is None:
+            raise OpsError(f"{self.argv[0]} was started without a standard output")
+        return pipe
+
+    @property
+    def rc(self) -> Optional[int]:
+        return self._popen.poll()
+
+    @property
+    def stderr_tail(self) -> str:
+        return tail(bytes(self._stderr))
+
+    def wait(self, timeout: Optional[float] = None) -> int:
+        """Wait for the end; the exit code (negative: the signal)."""
+        try:
+            rc = self._popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise ToolFailed(f"{self.argv[0]} did not end within {timeout} s and was killed", cmd=list(self.argv)) from None
+        self._drain.join(timeout=5)
+        return rc
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the whole process group, if it still runs."""
+        if self._popen.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._popen.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(10)
+        self.close()
+
+    def close(self) -> None:
+        """Close our ends of its pipes."""
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    pipe.close()
+
+    def _drain_stderr(self) -> None:
+        pipe = self._popen.stderr
+        if pipe is None:
+            return
+        with pipe:
+            for chunk in iter(lambda: pipe.read1(65536), b""):  # type: ignore[attr-defined]
+                self._stderr += chunk
+                if len(self._stderr) > 4 * TAIL:
+                    del self._stderr[: -2 * TAIL]
+
+
+def run(
+    command: Command,
+    *,
+    stdin: Optional[bytes] = None,
+    timeout: Optional[float] = 3600,
+    ok: Sequence[int] = (0,),
+) -> Completed:
+    """Run a program to its end. An exit code that is not in `ok` raises `ToolFailed`."""
+    child = Child(command, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL)
+    feeder = None
+    if stdin is not None:
+        feeder = threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True)
+        feeder.start()
+    timer = threading.Timer(timeout, child.signal, args=(signal.SIGKILL,)) if timeout else None
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        stdout = child.stdout.read()
+        rc = child.wait()
+    except BaseException:
+        child.kill()
+        raise
+    finally:
+        if timer:
+            timer.cancel()
+        child.close()
+    if feeder:
+        feeder.join(timeout=5)
+    completed = Completed(command.argv, rc, stdout, child.stderr_tail.encode())
+    if rc not in ok:
+        raise failed(command.argv, rc, completed.stderr_tail)
+    return completed
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
+    with contextlib.suppress(OSError):
+        pipe.write(data)
+    with contextlib.suppress(OSError):
+        pipe.close()
+
+
+def _die_with_parent() -> None:
+    # After Popen's own setuid, because a change of credentials clears it (prctl(2)).
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
+def _identity(user: str) -> dict[str, Any]:
+    import grp
+    import pwd
+
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        raise OpsError(f"there is no user {user} on this host") from None
+    groups = [group.gr_gid for group in grp.getgrall() if user in group.gr_mem]
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups, "home": entry.pw_dir}
