@@ -11,15 +11,15 @@ _OPTIONS = r"""
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(IT.host).
-          - "Engines: mariadb, postgresql, sqlite."
+          - For mariadb, postgresql, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. "Engines: mariadb, postgresql."
+          - Name or address of the database server. For mariadb, postgresql.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. "Engines: mariadb, postgresql."
+          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
         type: int
       socket:
         description:
@@ -31,7 +31,7 @@ _OPTIONS = r"""
         type: str
       user:
         description:
-          - The database user that backs up and restores. "Engines: mariadb, postgresql."
+          - The database user that backs up and restores. For mariadb, postgresql.
         type: str
       password:
         description:
@@ -47,11 +47,11 @@ _OPTIONS = r"""
         type: str
       run_as:
         description:
-          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. "Engines: mariadb, postgresql."
+          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
         type: str
       newest:
         description:
-          - What tells how fresh the data are. Its largest value is recorded with each backup. "Engines: mariadb, postgresql, sqlite."
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
         type: dict
         suboptions:
           table:
@@ -64,24 +64,24 @@ _OPTIONS = r"""
             required: true
       path:
         description:
-          - The SQLite database file (absolute; inside the container when O(IT.container) is given). "Engine: sqlite."
+          - The SQLite database file (absolute; inside the container when O(IT.container) is given). For sqlite.
         type: path
       vacuum:
         description:
-          - Store a copy made by C(VACUUM INTO) in place of a byte-faithful one. It deduplicates better after appends, but may renumber the rowids of tables without an INTEGER PRIMARY KEY. "Engine: sqlite."
+          - Store a copy made by C(VACUUM INTO) in place of a byte-faithful one. It deduplicates better after appends, but may renumber the rowids of tables without an INTEGER PRIMARY KEY. For sqlite.
         type: bool
       paths:
         description:
-          - Absolute paths of directories and files. "Engine: files."
+          - Absolute paths of directories and files. For files.
         type: list
         elements: path
       volume:
         description:
-          - Name of a Docker volume, in place of O(IT.paths). "Engine: files."
+          - Name of a Docker volume, in place of O(IT.paths). For files.
         type: str
       exclude:
         description:
-          - Patterns that are left out, as restic's C(--exclude) takes them. "Engine: files."
+          - Patterns that are left out, as restic's C(--exclude) takes them. For files.
         type: list
         elements: str
 """
