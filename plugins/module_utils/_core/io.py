@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from .errors import OpsError, Unavailable
 
@@ -26,11 +26,13 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomic(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Write a file beside its name, make it durable, and rename it over."""
+def write_atomic(path: Path, content: bytes, mode: int = 0o600, owner: Optional[tuple[int, int]] = None) -> None:
+    """Write a file beside its name, make it durable, and rename it over. `owner`: user and group id."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
+            if owner is not None and owner != (os.geteuid(), os.getegid()):
+                os.fchown(stream.fileno(), *owner)  # before fchmod, because it clears set-id bits
             os.fchmod(stream.fileno(), mode)
             stream.write(content)
             stream.flush()

@@ -77,9 +77,15 @@ class Child:
     """
 
     def __init__(
-        self, command: Command, *, stdin: Any = subprocess.DEVNULL, stdout: Any = subprocess.PIPE
+        self,
+        command: Command,
+        *,
+        stdin: Any = subprocess.DEVNULL,
+        stdout: Any = subprocess.PIPE,
+        keep: int = TAIL,
     ) -> None:
         self.argv = command.argv
+        self._keep = keep  # bytes of standard error
         environment = {**os.environ, "LC_ALL": "C.UTF-8", **command.env}
         identity: dict[str, Any] = {}
         if command.user:
@@ -102,6 +108,7 @@ class Child:
         except OSError as error:
             raise OpsError(f"{command.argv[0]} cannot be run: {error.strerror}", cmd=list(command.argv)) from None
         self._stderr = bytearray()
+        self._stderr_bytes = 0
         self._drain = threading.Thread(target=self._drain_stderr, daemon=True)
         self._drain.start()
 
@@ -129,7 +136,12 @@ class Child:
 
     @property
     def stderr_tail(self) -> str:
-        return tail(bytes(self._stderr))
+        return bytes(self._stderr[-self._keep :]).decode(errors="replace").strip()
+
+    @property
+    def stderr_cut(self) -> bool:
+        """Whether there was more on standard error than was kept."""
+        return self._stderr_bytes > self._keep
 
     def wait(self, timeout: Optional[float] = None) -> int:
         """Wait for the end; the exit code (negative: the signal)."""
@@ -167,8 +179,9 @@ class Child:
         with pipe:
             for chunk in iter(lambda: pipe.read1(65536), b""):  # type: ignore[attr-defined]
                 self._stderr += chunk
-                if len(self._stderr) > 4 * TAIL:
-                    del self._stderr[: -2 * TAIL]
+                self._stderr_bytes += len(chunk)
+                if len(self._stderr) > 4 * self._keep:
+                    del self._stderr[: -2 * self._keep]
 
 
 def run(

@@ -1,0 +1,43 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""Third-party packages, imported when they are needed, with an error that says how to get them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import Unavailable
+
+
+def pymysql() -> Any:
+    try:
+        import pymysql.cursors
+    except ImportError:
+        raise _missing("PyMySQL") from None
+    return pymysql
+
+
+def psycopg() -> Any:
+    try:
+        import psycopg
+    except ImportError:  # also: neither its binary wheel nor libpq is there
+        raise _missing("psycopg") from None
+    return psycopg
+
+
+def docker() -> Any:
+    try:
+        import docker
+        import docker.errors
+    except ImportError:
+        raise _missing("docker") from None
+    return docker
+
+
+def _missing(package: str) -> Unavailable:
+    return Unavailable(
+        f"the Python package {package} is not installed on the target",
+        hint="The role day2.ops.prepare installs it into a virtual environment of the collection's own.",
+    )

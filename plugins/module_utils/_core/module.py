@@ -1,0 +1,95 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""From Ansible's parameters to an operation, and from its outcome or error to a result."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.respawn import has_respawned, respawn_module
+
+from . import argspec
+from .context import Context
+from .errors import OpsError, Unavailable
+from .model import Json
+
+# What a Python package is called, by the name it is imported as.
+PACKAGES = {"pymysql": "PyMySQL", "psycopg": "psycopg[binary]", "docker": "docker"}
+
+
+class Interrupted(OpsError):
+    """A signal asked the module to end; whatever is open is closed on the way out."""
+
+
+def run(module: AnsibleModule, drivers: Sequence[str], operation: Callable[[Context], Json]) -> None:
+    """Carry out a module's operation and end the module with its result or with an error for a person."""
+    context: Optional[Context] = None
+    try:
+        app = argspec.app_from(module.params)
+        context = Context(app, Path(module.params["state_dir"]), module.warn, module.check_mode)
+        _learn_secrets(context, module)
+        _find_drivers(drivers, context)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, _interrupt)
+        result = operation(context)
+    except OpsError as error:
+        fail(module, context, error)
+    else:
+        module.exit_json(**result)
+
+
+def fail(module: AnsibleModule, context: Optional[Context], error: OpsError) -> None:
+    strike = context.secrets.strike if context else str
+    details: Json = {"stage": error.stage}
+    if error.cmd is not None:
+        details["cmd"] = [strike(word) for word in error.cmd]
+    if error.rc is not None:
+        details["rc"] = error.rc
+    if error.stderr_tail:
+        details["stderr_tail"] = strike(error.stderr_tail)
+    module.fail_json(msg=strike(str(error)), **details)
+
+
+def _learn_secrets(context: Context, module: AnsibleModule) -> None:
+    for value in module.no_log_values:
+        context.secrets.add(value)
+    repository = module.params.get("repository") or {}
+    for value in (repository.get("environment") or {}).values():
+        context.secrets.add(str(value))
+        module.no_log_values.add(str(value))
+    location = repository.get("location") or ""
+    if "@" in location and "://" in location:  # rest:https://user:password@host/
+        user_info = location.partition("://")[2].partition("@")[0]
+        password = user_info.partition(":")[2]
+        if password:
+            context.secrets.add(password)
+            module.no_log_values.add(password)
+
+
+def _find_drivers(drivers: Sequence[str], context: Context) -> None:
+    """Go on in the collection's own virtual environment when this Python lacks a driver."""
+    missing = [name for name in drivers if importlib.util.find_spec(name) is None]
+    if not missing:
+        return
+    interpreter = context.state_dir / "venv" / "bin" / "python"
+    if interpreter.exists() and not has_respawned():
+        respawn_module(str(interpreter))
+    packages = ", ".join(PACKAGES.get(name, name) for name in missing)
+    raise Unavailable(
+        f"the Python packages {packages} are missing for {sys.executable}",
+        hint=f"Run the role day2.ops.prepare, which installs them below {context.state_dir / 'venv'}, or install them yourself.",
+        untouched="Nothing was changed.",
+    )
+
+
+def _interrupt(number: int, frame: Optional[FrameType]) -> Any:
+    raise Interrupted(f"interrupted by {signal.Signals(number).name}", hint="Run it again.")
