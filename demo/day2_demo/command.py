@@ -9,7 +9,6 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
 
 from .console import DemoError
 from .layout import readable
@@ -22,8 +21,8 @@ def run(
     log: Path,
     what: str,
     *,
-    environment: Optional[Mapping[str, str]] = None,
-    cwd: Optional[Path] = None,
+    environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
     advice: str = "",
 ) -> None:
     """Run to its end, or raise a `DemoError` with the last lines of what it said."""

@@ -88,7 +88,7 @@ def table(rows: Sequence[Sequence[str]], indent: str = "    ") -> None:
     """Columns as wide as they need to be."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        say(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+        say(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def size(count: float) -> str:

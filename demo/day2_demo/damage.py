@@ -21,7 +21,7 @@ def _database(layout: Layout) -> list[str]:
         lost = connection.execute("SELECT count(*) FROM payments").fetchone()[0]
         connection.execute("DROP TABLE payments")
         garbled = connection.execute(
-            "UPDATE guests SET name = 'Mojibake Ã¼Ã¶', email = lower(hex(randomblob(8))), signature = NULL WHERE id % 3 = 0"
+            "UPDATE guests SET name = 'Mojibake Ã¼Ã¶', email = hex(randomblob(8)), signature = NULL WHERE id % 3 = 0"
         ).rowcount
         gone = connection.execute("DELETE FROM bookings WHERE arrival < '2025'").rowcount
         connection.execute("DROP INDEX bookings_by_arrival")

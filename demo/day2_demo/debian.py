@@ -30,6 +30,8 @@ def apt_options(home: Path) -> list[str]:
         "Dir::Cache::archives": f"{home}/cache/archives/",
         "Acquire::Languages": "none",
         "APT::Get::List-Cleanup": "false",
+        # Otherwise a source that cannot be reached is a warning and exit 0.
+        "APT::Update::Error-Mode": "any",
     }
     if os.geteuid() == 0:
         # As root apt downloads as the user _apt, who may not look into root's directories.
@@ -43,7 +45,7 @@ def unpack(packages: Sequence[str], home: Path, log: Path) -> Path:
     for directory in (home / "lists" / "partial", home / "cache" / "archives" / "partial", downloads, root):
         directory.mkdir(parents=True, exist_ok=True)
     options = apt_options(home)
-    advice = f"Or have its administrator install {' and '.join(_as_administrator(packages))}, and start again."
+    advice = f"Or have this machine's administrator install {' and '.join(_as_administrator(packages))}, and start again."
     try:
         command.run(["apt-get", *options, "-q", "update"], log, "apt-get update", advice=advice)
     except DemoError:

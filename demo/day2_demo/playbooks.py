@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
 
 from . import command
 from .layout import CHECKOUT, VARIABLE, Layout
@@ -18,7 +17,7 @@ INVENTORY = CHECKOUT / "inventories" / "example"
 TARGET = "booking"
 
 
-def argv(layout: Layout, playbook: str, variables: Optional[Mapping[str, str]] = None) -> list[str]:
+def argv(layout: Layout, playbook: str, variables: Mapping[str, str] | None = None) -> list[str]:
     """`playbook`: a collection's (day2.ops.backup) or a file."""
     words = [str(layout.venv / "bin" / "ansible-playbook"), "-i", str(INVENTORY), playbook]
     for name, value in {"target": TARGET, **(variables or {})}.items():
@@ -45,7 +44,7 @@ def environment(layout: Layout) -> dict[str, str]:
     }
 
 
-def run(layout: Layout, playbook: str, variables: Optional[Mapping[str, str]] = None) -> None:
+def run(layout: Layout, playbook: str, variables: Mapping[str, str] | None = None) -> None:
     """To its end; its output goes to a log named after it."""
     name = Path(playbook).stem if playbook.endswith(".yml") else playbook.rpartition(".")[2]
     log = layout.logs / f"{name}.log"

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from .console import DemoError, amount, bold, dim, green, red, say, size, table, title
 from .layout import Layout, readable
@@ -36,7 +36,7 @@ class Stored:
     """What `day2.ops.backup_info` says about the demo's repository."""
 
     backup: Mapping[str, Any]
-    safety: Optional[Mapping[str, Any]]
+    safety: Mapping[str, Any] | None
 
     @classmethod
     def load(cls, path: Path) -> Stored:
@@ -85,7 +85,9 @@ def contents(part: Mapping[str, Any]) -> str:
     if part.get("tables"):
         words.append(f"{amount(part['rows'], 'row')} in {amount(part['tables'], 'table')}")
     names = {"directory": "directories", "index": "indexes"}
-    words += [amount(count, kind, names.get(kind, "")) for kind, count in sorted(objects.items()) if count and kind != "byte"]
+    words += [
+        amount(count, kind, names.get(kind, "")) for kind, count in sorted(objects.items()) if count and kind != "byte"
+    ]
     return ", ".join(words)
 
 
@@ -99,7 +101,7 @@ def damage(story: Story) -> None:
     )
 
 
-def outcome(story: Story, safety: Optional[Mapping[str, Any]]) -> None:
+def outcome(story: Story, safety: Mapping[str, Any] | None) -> None:
     title("After the restore")
     if not same(story.before, story.after):
         raise DemoError("the restored application is not what was backed up.")

@@ -119,7 +119,7 @@ def _file_difference(was: list[Any] | None, found: list[Any] | None) -> str:
     names = ("kind", "mode", "owner", "size", "content", "time")
     return ", ".join(
         f"{name} {old} expected, {new} found" if name in ("kind", "mode", "owner", "size") else f"another {name}"
-        for name, old, new in zip(names, was, found)
+        for name, old, new in zip(names, was, found, strict=True)
         if old != new
     )
 

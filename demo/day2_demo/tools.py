@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Optional
+from typing import Any
 
 from . import command, debian
 from .console import DemoError
@@ -72,14 +72,14 @@ def _wanted(layout: Layout) -> dict[str, str]:
     }
 
 
-def _read(stamp: Path) -> Optional[dict]:
+def _read(stamp: Path) -> dict[str, Any]:
     try:
-        return json.loads(stamp.read_text())
+        return dict(json.loads(stamp.read_text()))
     except (OSError, ValueError):
-        return None
+        return {}
 
 
-def _write(stamp: Path, content: dict) -> None:
+def _write(stamp: Path, content: dict[str, Any]) -> None:
     """The stamp comes last and whole: a bootstrap that was interrupted has none."""
     draft = stamp.with_suffix(".new")
     draft.write_text(json.dumps(content, indent=2) + "\n")
@@ -140,7 +140,7 @@ def _from_debian(packages: list[str], layout: Layout, log: Path) -> Path:
 # It is given as the words that run it for the environment's own Python.
 
 
-def _pip_at_hand() -> Optional[list[str]]:
+def _pip_at_hand() -> list[str] | None:
     """ensurepip (then venv brings pip), an installed pip, or the wheel of Debian; None: none of them."""
     if importlib.util.find_spec("ensurepip") and not _ensurepip_is_hollow():
         return ["-m", "ensurepip"]
@@ -162,7 +162,7 @@ def _ensurepip_is_hollow() -> bool:
         return True
 
 
-def _wheel(directory: Path) -> Optional[list[str]]:
+def _wheel(directory: Path) -> list[str] | None:
     """A wheel of pip runs from inside itself, as ensurepip runs it."""
     found = sorted(directory.glob("pip-*.whl"))
     return [str(found[-1] / "pip")] if found else None
