@@ -1,0 +1,59 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""What backups there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .._core import clock
+from .._core.context import Context
+from .._core.errors import OpsError, Refused, at
+from .._core.model import Json
+from .._store import catalogue
+from . import setup
+
+_SUBSET = re.compile(r"^(structure|all|\d+(\.\d+)?%|\d+[KMGT]|\d+/\d+)$")
+
+
+def from_params(context: Context, params: Mapping[str, Any]) -> Json:
+    """The module `backup_info`."""
+    subset = params["check"] or ""
+    if subset and not _SUBSET.match(subset):
+        raise Refused(f"check: {subset!r} is no share of the data", hint="Use structure, all, 5%, 500M or 1/10.")
+    restic = setup.store_of(context, params)
+    with at(f"backups of {context.app.key}", stage="list"):
+        version = restic.version()
+        try:
+            known = catalogue.read(restic, context.app)
+        except OpsError:
+            restic.config()  # it says why
+            raise
+    now = clock.now()
+    repository: Json = {
+        "location": params["repository"]["location"],
+        "restic": ".".join(map(str, version)),
+        "checked": bool(subset),
+        "errors": list(known.damaged),
+    }
+    if subset:
+        with at(f"backups of {context.app.key}", stage="check"):
+            repository["errors"] += restic.check("" if subset == "structure" else subset)
+    result: Json = {
+        "changed": False,
+        "orphans": [{"snapshot": one.id[:8], "time": one.time, "datastore": one.tag("datastore")} for one in known.orphans],
+        "repository": repository,
+    }
+    entries = list(known.entries)
+    if params["backup"]:
+        with at(f"backups of {context.app.key}", stage="list"):
+            entries = [known.choose(params["backup"])]
+            manifest = catalogue.manifest_of(restic, entries[0], context)
+        result["tables"] = {part.datastore: part.fingerprint.to_json()["tables"] for part in manifest.parts}
+    app = {"app": context.app.name, "instance": context.app.instance}
+    result["backups"] = [{**app, **catalogue.public(entry, now)} for entry in entries]
+    return result

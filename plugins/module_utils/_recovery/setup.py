@@ -1,0 +1,155 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""From a module's parameters to what an operation works with: the store and one engine per datastore."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import hashlib
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .._core import argspec
+from .._core.context import Context
+from .._core.errors import Refused
+from .._core.model import App, Datastore
+from .._engines import registry
+from .._engines.base import Engine
+from .._platform.application import Application
+from .._store.restic import Repository, Restic
+
+ENGINES: Mapping[str, Mapping[str, Any]] = {name: kind.OPTIONS for name, kind in registry.KINDS.items()}
+DESCRIBED: argspec.Spec = {
+    **argspec.APPLICATION,
+    **argspec.REPOSITORY,
+    "datastores": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": argspec.datastore_spec(ENGINES),
+    },
+}
+_DRIVERS = {"mariadb": "pymysql", "postgresql": "psycopg"}
+
+
+def elsewhere() -> argspec.Spec:
+    """The spec of `into` and `scratch`: a datastore's name and the options that are different."""
+    return {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"datastore": {"type": "str", "required": True}, **argspec.union(ENGINES)},
+    }
+
+
+def drivers(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """The Python packages that this run will import."""
+    names = {_DRIVERS[entry["engine"]] for entry in params["datastores"] if entry["engine"] in _DRIVERS}
+    described = [*params["datastores"], *params.get("into", ()), *params.get("scratch", ())]
+    if params.get("project") or any(entry.get("container") or entry.get("volume") for entry in described):
+        names.add("docker")
+    return tuple(sorted(names))
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """What backup, verification and restore work with."""
+
+    context: Context
+    restic: Restic
+    application: Application
+    engines: Mapping[str, Engine]  # by the datastore's name: databases first, then files
+    job: str = ""
+
+    @property
+    def app(self) -> App:
+        return self.context.app
+
+    def named(self, names: Sequence[str], option: str) -> list[Engine]:
+        """The engines of these datastores; a name that is not described is refused."""
+        unknown = [name for name in names if name not in self.engines]
+        if unknown:
+            raise Refused(
+                f'{option} names "{unknown[0]}", which is no datastore of {self.app.key}',
+                hint=f"Its datastores are {', '.join(self.engines) or 'none'}.",
+            )
+        return [engine for name, engine in self.engines.items() if name in names]
+
+    def redirected(self, entries: Sequence[Mapping[str, Any]], option: str) -> dict[str, Engine]:
+        """Engines for the datastores that go elsewhere, with the options that differ laid over."""
+        engines = {}
+        for entry in entries:
+            engine = self.named([entry["datastore"]], option)[0]
+            given = {key: value for key, value in entry.items() if key != "datastore" and value is not None}
+            if not given:
+                raise Refused(f'{option} names "{entry["datastore"]}" without saying where to')
+            engines[entry["datastore"]] = self.with_options(engine, given)
+        return engines
+
+    def with_options(self, engine: Engine, given: Mapping[str, Any]) -> Engine:
+        store = engine.datastore
+        replaced = dict(store.options)
+        if given.keys() & {"container", "host", "socket"}:  # another server: nothing of the old way in holds
+            replaced.update(dict.fromkeys(("container", "host", "port", "socket", "run_as")))
+        if given.keys() & {"password", "password_variable", "password_url"}:
+            replaced.update(dict.fromkeys(("password", "password_variable", "password_url")))
+        if given.keys() & {"paths", "volume"}:
+            replaced.update(dict.fromkeys(("paths", "volume")))
+        replaced = {key: value for key, value in replaced.items() if key in ENGINES[store.engine]}
+        options = argspec.own_options(store.name, store.engine, {**replaced, **given}, ENGINES)
+        return registry.engine_for(
+            dataclasses.replace(store, options=options), self.context, self.application
+        )
+
+
+def prepare(context: Context, params: Mapping[str, Any]) -> Operation:
+    """Everything validated that can be without connecting to anything."""
+    datastores = argspec.datastores_from(params["datastores"], ENGINES)
+    if not datastores:
+        raise Refused("datastores is empty: there is nothing to work on", hint="Describe what holds the data.")
+    application = Application(
+        project=params.get("project") or "",
+        units=tuple(params.get("units") or ()),
+        env_files=tuple(params.get("env_files") or ()),
+        uncovered=tuple(params.get("uncovered") or ()),
+    )
+    ordered = sorted(datastores, key=lambda store: registry.KINDS[store.engine].TRANSPORT == "tree")
+    engines = {store.name: registry.engine_for(store, context, application) for store in ordered}
+    return Operation(context, store_of(context, params, datastores), application, engines, params.get("job") or "")
+
+
+def store_of(context: Context, params: Mapping[str, Any], datastores: Sequence[Datastore] = ()) -> Restic:
+    given = params["repository"]
+    argspec.check_repository_password(given["password"], context, datastores)
+    return Restic(
+        Repository(
+            location=given["location"],
+            password=given["password"],
+            environment={name: str(value) for name, value in given["environment"].items()},
+            restic=given["restic"],
+            lock_timeout=given["lock_timeout"],
+        ),
+        context,
+    )
+
+
+def machine(context: Context) -> str:
+    """Tells this machine (and state directory, thus lock) from others, without naming it."""
+    try:
+        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+    except OSError:
+        identity = socket.gethostname()
+    return hashlib.sha256(f"{identity} {context.state_dir} day2".encode()).hexdigest()[:12]
+
+
+def user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
