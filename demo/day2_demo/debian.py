@@ -45,7 +45,9 @@ def unpack(packages: Sequence[str], home: Path, log: Path) -> Path:
     for directory in (home / "lists" / "partial", home / "cache" / "archives" / "partial", downloads, root):
         directory.mkdir(parents=True, exist_ok=True)
     options = apt_options(home)
-    advice = f"Or have this machine's administrator install {' and '.join(_as_administrator(packages))}, and start again."
+    advice = (
+        f"Or have this machine's administrator install {' and '.join(_as_administrator(packages))}, and start again."
+    )
     try:
         command.run(["apt-get", *options, "-q", "update"], log, "apt-get update", advice=advice)
     except DemoError:

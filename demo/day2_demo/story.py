@@ -29,8 +29,9 @@ def run(layout: Layout, *, restore: bool = True) -> int:
         _back_up(layout, before)
         deeds, damaged = _damage(layout, before)
         after = _restore(layout) if restore else damaged
-        stored = report.Stored.load(layout.facts)
-        report.show(layout, report.Story(before, damaged, after, deeds, wal_rows, time.monotonic() - started), stored)
+        stored = _stored(layout)
+        seconds = time.monotonic() - started
+        report.show(layout, report.Story(before, damaged, after, deeds, wal_rows, seconds), stored)
     return 0
 
 
@@ -66,7 +67,7 @@ def _back_up(layout: Layout, before: state.State) -> None:
         line.note = "day2.ops.backup: database and uploads under one id"
     with step("verify") as line:
         playbooks.run(layout, "day2.ops.verify")
-        line.note = "day2.ops.verify: restored into scratch, compared with the snapshot's fingerprint"
+        line.note = "day2.ops.verify: restored into scratch and compared, proof recorded"
     lines = state.differences(before, state.take(layout.database, layout.uploads))
     if lines:
         raise DemoError("\n  ".join(["the backup changed the application:", *lines]))
@@ -89,6 +90,12 @@ def _restore(layout: Layout) -> state.State:
         line.note = "day2.ops.restore: staged, compared, safety copy, swapped"
     with step("compare") as line:
         after = state.take(layout.database, layout.uploads)
-        playbooks.run(layout, str(CHECKOUT / "demo" / "report.yml"), {"demo_report_file": str(layout.facts)})
-        line.note = "every row and every file with how it was before"
+        line.note = "every row and every file, by a program of the demo's own"
     return after
+
+
+def _stored(layout: Layout) -> report.Stored:
+    with step("list") as line:
+        playbooks.run(layout, str(CHECKOUT / "demo" / "report.yml"), {"demo_report_file": str(layout.facts)})
+        line.note = "day2.ops.backup_info: what the repository holds now"
+    return report.Stored.load(layout.facts)
