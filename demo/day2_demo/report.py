@@ -130,7 +130,7 @@ def same(before: State, now: State) -> bool:
     if lines:
         say(
             red(
-                f"    {amount(len(lines), 'difference')}: {amount(rows_beside(before, now), 'row')} in other tables, "
+                f"    {amount(len(lines), 'difference')}: {amount(rows_beside(before, now), 'row')} in tables that differ, "
                 f"{amount(files_beside(before, now), 'file')}"
             )
         )
