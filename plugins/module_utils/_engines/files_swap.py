@@ -1,0 +1,249 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""Staged files take the live ones' place, in a way that a kill cannot leave half done.
+
+*whole*: a directory or file below an ordinary directory is exchanged by name, in one step where the
+kernel can. *inside*: what is a mount point or a volume keeps its directory, and its entries are moved
+out and in. The journal holds the plan and the inodes, so `undo` recognizes what is where by itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from .._core.errors import Mismatch, OpsError
+from .._core.io import friendly_os_errors, sync_directory
+from .._core.journal import Step
+from .._core.model import Json
+from . import files_tree as tree
+from .files_tree import PREFIX, inode
+
+Warn = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One path of the datastore: where it is, where its staged copy is, where the old one will be kept.
+
+    `parents`: owner and mode of the directories above it when it was backed up, outermost first.
+    """
+
+    path: str
+    staged: str
+    old: str
+    inside: bool
+    parents: tuple[Mapping[str, Any], ...] = ()
+
+
+def swap(items: list[Item], step: Step) -> None:
+    """Swap all of them. The caller undoes the step when this fails."""
+    with friendly_os_errors("putting the restored files in place"):
+        plan = [_planned(item) for item in items]
+        step.save(phase="swapping", items=plan)
+        for each in sorted({os.path.dirname(item.staged) for item in items}):
+            tree.sync_filesystem(each)
+        for entry in plan:
+            if entry["inside"]:
+                _swap_inside(entry, step)
+            else:
+                _swap_whole(entry)
+        step.save(phase="swapped")
+
+
+def _planned(item: Item) -> Json:
+    restored = inode(item.staged)
+    if restored is None:
+        raise Mismatch(f"{item.path} is not in the staged copy")
+    entry: Json = {
+        "path": item.path,
+        "staged": item.staged,
+        "old": item.old,
+        "inside": item.inside,
+        "original": inode(item.path),
+        "restored": restored,
+        "made": [],
+    }
+    if item.inside:
+        entry.update(phase="planned", metadata=tree.metadata(item.path))
+    else:
+        entry["made"] = [dict(parent) for parent in item.parents if not os.path.lexists(parent["path"])]
+    return entry
+
+
+# whole -----------------------------------------------------------------------------------------------
+
+
+def _swap_whole(entry: Json) -> None:
+    path, staged, old = entry["path"], entry["staged"], entry["old"]
+    _make_parents(entry)
+    if entry["original"] is None:
+        os.rename(staged, path)
+    else:
+        Path(old).parent.mkdir(mode=0o700, exist_ok=True)
+        if tree.exchange(staged, path):
+            os.rename(staged, old)
+        else:
+            os.rename(path, old)
+            os.rename(staged, path)
+        sync_directory(Path(old).parent)
+    sync_directory(Path(path).parent)
+
+
+def _make_parents(entry: Mapping[str, Any]) -> None:
+    for parent in entry["made"]:
+        if not os.path.lexists(parent["path"]):
+            os.mkdir(parent["path"], 0o700)
+            if os.geteuid() == 0:
+                os.chown(parent["path"], parent["uid"], parent["gid"])
+            os.chmod(parent["path"], parent["mode"])
+    directory = os.path.dirname(entry["path"])
+    if not os.path.isdir(directory):
+        os.makedirs(directory)
+
+
+def _undo_whole(entry: Mapping[str, Any], warn: Warn) -> None:
+    path, staged, old, original = entry["path"], entry["staged"], entry["old"], entry["original"]
+    if original is None:
+        if inode(path) == entry["restored"]:
+            _move(path, staged)
+        for parent in reversed(entry["made"]):
+            _remove_empty(parent["path"])
+        return
+    if inode(path) == original:
+        return
+    where = next((place for place in (old, staged) if inode(place) == original), None)
+    if where is None:
+        raise Mismatch(f"what was at {path} before the swap is no longer at {old}", hint="Restore the safety copy.")
+    if os.path.lexists(path):
+        if inode(path) != entry["restored"]:
+            warn(f"{path} was made anew meanwhile; it is now at {_spare(staged)}")
+            staged = _spare(staged)
+        if not tree.exchange(where, path):
+            _move(path, staged)
+            os.rename(where, path)
+        elif where != staged:
+            _move(where, staged)
+    else:
+        os.rename(where, path)
+    sync_directory(Path(path).parent)
+
+
+def _spare(path: str) -> str:
+    return f"{path}.found"
+
+
+# inside ----------------------------------------------------------------------------------------------
+
+
+def _swap_inside(entry: Json, step: Step) -> None:
+    path, staged, old = entry["path"], entry["staged"], entry["old"]
+    os.makedirs(old, mode=0o700, exist_ok=True)
+    _phase(entry, step, "out")
+    for name in _entries(path):
+        os.rename(os.path.join(path, name), os.path.join(old, name))
+    sync_directory(Path(old))
+    _phase(entry, step, "in")
+    for name in _entries(staged):
+        os.rename(os.path.join(staged, name), os.path.join(path, name))
+    sync_directory(Path(path))
+    tree.apply_metadata(path, tree.metadata(staged))
+    _phase(entry, step, "done")
+
+
+def _undo_inside(entry: Json, step: Step, warn: Warn) -> None:
+    path, staged, old = entry["path"], entry["staged"], entry["old"]
+    if entry["phase"] in ("in", "done"):
+        if not os.path.isdir(old):
+            raise Mismatch(f"what was in {path} before the swap is no longer in {old}", hint="Restore the safety copy.")
+        os.makedirs(staged, mode=0o700, exist_ok=True)
+        for name in _entries(path):
+            _move(os.path.join(path, name), os.path.join(staged, name))
+        _phase(entry, step, "out")
+    if entry["phase"] == "out":
+        for name in os.listdir(old) if os.path.isdir(old) else []:
+            target = os.path.join(path, name)
+            if os.path.lexists(target):
+                warn(f"{target} was made anew meanwhile; it is now at {_spare(target)}")
+                os.rename(target, _spare(target))
+            os.rename(os.path.join(old, name), target)
+        tree.apply_metadata(path, entry["metadata"])
+        sync_directory(Path(path))
+        _phase(entry, step, "planned")
+
+
+def _phase(entry: Json, step: Step, phase: str) -> None:
+    entry["phase"] = phase
+    step.save()
+
+
+def _entries(directory: str) -> list[str]:
+    return sorted(name for name in os.listdir(directory) if not name.startswith(PREFIX))
+
+
+# both ------------------------------------------------------------------------------------------------
+
+
+def undo(step: Step, warn: Warn) -> None:
+    """Bring the state before the swap back. May be repeated, and after a kill at any point."""
+    phase = step.data.get("phase")
+    if phase in (None, "undone"):
+        return
+    if phase == "finished":
+        raise OpsError("the restore of these files is finished", hint="Restore its safety copy to go back.")
+    with friendly_os_errors("putting the files back that were there before"):
+        for entry in reversed(step.data["items"]):
+            if entry["inside"]:
+                _undo_inside(entry, step, warn)
+            else:
+                _undo_whole(entry, warn)
+        step.save(phase="undone")
+        for entry in step.data["items"]:
+            _remove_empty(entry["old"])
+            _remove_empty(os.path.dirname(entry["old"]))
+
+
+def finish(step: Step, warn: Warn) -> None:
+    """Remove what was live before the swap."""
+    if step.data.get("phase") not in ("swapped", "finished"):
+        return
+    step.save(phase="finished")
+    for entry in step.data["items"]:
+        remove(entry["old"], warn)
+        if not entry["inside"]:
+            _remove_empty(os.path.dirname(entry["old"]))
+
+
+def remove(path: str, warn: Warn) -> None:
+    """Remove a tree or a file of ours; what cannot be removed is named in a warning."""
+    failed: list[str] = []
+
+    def remember(function: Any, name: str, error: Any) -> None:
+        if os.path.lexists(name):
+            failed.append(name)
+
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, onerror=remember)
+    elif os.path.lexists(path):
+        os.unlink(path)
+    if failed:
+        warn(f"{path} could not be removed: {', '.join(failed[:3])}")
+
+
+def _move(source: str, target: str) -> None:
+    os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+    os.rename(source, target)
+
+
+def _remove_empty(path: Optional[str]) -> None:
+    if path and os.path.basename(path):
+        try:
+            os.rmdir(path)
+        except OSError:
+            pass

@@ -1,0 +1,33 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""All engines by name. Plain imports, because a module's payload is built from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Union
+
+from .._core.context import Context
+from .._core.errors import Refused
+from .._core.model import Datastore
+from .._platform.application import Application
+from .base import Engine
+from .files import Files
+from .sqlite import SQLite
+
+Kind = Union[type[Files], type[SQLite]]
+
+KINDS: Mapping[str, Kind] = {
+    "files": Files,
+    "sqlite": SQLite,
+}
+
+
+def engine_for(datastore: Datastore, context: Context, application: Application) -> Engine:
+    """The engine of one datastore; no connection is made."""
+    kind = KINDS.get(datastore.engine)
+    if kind is None:
+        raise Refused(f"there is no engine {datastore.engine}", hint=f"There are {', '.join(sorted(KINDS))}.")
+    return kind(datastore, context, application)

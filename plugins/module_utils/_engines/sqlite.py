@@ -1,0 +1,364 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""SQLite: a copy by the online backup API, streamed; restored by the same API into the live file."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import io
+import os
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, ClassVar, Optional, cast
+
+from .._core.context import Context
+from .._core.errors import Mismatch, OpsError, Refused, Unavailable, at
+from .._core.io import friendly_os_errors, private_directory
+from .._core.journal import Step
+from .._core.model import Datastore, Description, Fingerprint, Part
+from .._core.place import HostPlace, Place
+from .._platform.application import Application
+from . import sqlite_file, sqlite_fingerprint, sqlite_swap
+from .base import DumpOptions, Reach, Session, Target
+from .sqlite_file import Header, opened, opened_live, pragma
+
+FORMAT = "sqlite"
+
+
+class SQLite:
+    """One SQLite database file on this host."""
+
+    OPTIONS: ClassVar[Mapping[str, Any]] = {
+        "path": {"type": "path", "required": True},
+        "vacuum": {"type": "bool", "default": False},
+        "newest": {
+            "type": "dict",
+            "options": {
+                "table": {"type": "str", "required": True},
+                "column": {"type": "str", "required": True},
+            },
+        },
+    }
+    TRANSPORT: ClassVar[str] = "stream"
+
+    def __init__(self, datastore: Datastore, context: Context, application: Application) -> None:
+        self.datastore = datastore
+        self.context = context
+        self.place: Place = HostPlace(context)
+        self.wait = sqlite_file.WAIT
+        self._directories: dict[str, Path] = {}
+
+    # Looking -------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        """The file itself; SQLite keeps its log beside the file that a symbolic link leads to."""
+        given = Path(self.datastore.options["path"])
+        if not given.is_absolute():
+            raise Refused(f"path {given} is not absolute", hint="Give the whole path of the database file.")
+        return Path(os.path.realpath(given))
+
+    def ping(self) -> None:
+        with opened_live(self.path, wait=self.wait):
+            pass
+
+    def describe(self, options: DumpOptions) -> Description:
+        if options.exclude_tables:
+            raise Refused(
+                "a SQLite datastore cannot leave tables out, because a backup is a copy of the whole file",
+                hint="Remove it from exclude_tables.",
+            )
+        path = self.path
+        with opened_live(path, wait=self.wait) as live:
+            self._check_newest(live)
+            facts = {
+                name: pragma(live, name)
+                for name in ("user_version", "application_id", "journal_mode", "page_size", "encoding", "auto_vacuum")
+            }
+            revision = sqlite_fingerprint.schema_revision(live)
+        status = path.stat()
+        facts.update(uid=status.st_uid, gid=status.st_gid, mode=status.st_mode & 0o7777)
+        size = sqlite_file.size_on_disk(path)
+        if not self.context.check_mode:
+            sqlite_file.need_space(self._scratch_directory(), size, "A consistent copy")
+        return Description(
+            flavour="sqlite",
+            server_version=sqlite3.sqlite_version,
+            tool_version=sqlite3.sqlite_version,
+            size=size,
+            schema_revision=revision,
+            facts=facts,
+        )
+
+    def _check_newest(self, live: sqlite3.Connection) -> None:
+        newest = self.datastore.options.get("newest")
+        if newest:
+            with at(stage="newest"):
+                sqlite_fingerprint.newest_value(live, newest)
+
+    def target(self, level: Optional[str] = None) -> Target:
+        path = self.path
+        if path.is_dir():
+            sqlite_file.check_exists(path)
+        if not path.exists():
+            return Target(exists=False)
+        try:
+            with opened_live(path, wait=self.wait) as live:
+                found = None
+                if level:
+                    found = sqlite_fingerprint.fingerprint(live, level, self.datastore.options.get("newest"))
+                return Target(True, objects=tuple(sqlite_fingerprint.tables(live)), fingerprint=found)
+        except Mismatch:
+            return Target(exists=True, readable=False)
+
+    def reach(self) -> Reach:
+        return Reach(paths=(self.path, *sqlite_file.sidecars(self.path)))
+
+    def sessions(self) -> list[Session]:
+        """None: who has the file open is found by `reach().paths`."""
+        return []
+
+    # Backing up ----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def snapshot(self, options: DumpOptions) -> Iterator[SQLiteSnapshot]:
+        vacuum = bool(self.datastore.options.get("vacuum"))
+        copy = self._scratch_directory() / f"{self.context.scratch_name(self.datastore.name, 'dump')}.sqlite"
+        _remove(copy)
+        try:
+            with friendly_os_errors(f"copying {self.path}"):
+                with opened_live(self.path, wait=self.wait) as live:
+                    if vacuum:
+                        live.execute("COMMIT")  # VACUUM INTO takes its own view and refuses to be inside one
+                    sqlite_file.copy_to_new(live, copy, vacuum)
+                with at(untouched="Nothing was stored; earlier backups are untouched."):
+                    sqlite_file.check_copy(copy)
+            flags = ("vacuum",) if vacuum else ()
+            yield SQLiteSnapshot(
+                f"{self.datastore.name}.sqlite", FORMAT, flags, copy, options.level, self.datastore.options.get("newest")
+            )
+        finally:
+            _remove(copy)
+
+    # Restoring -----------------------------------------------------------------------------------
+
+    def accepts(self, part: Part) -> list[str]:
+        if part.format != FORMAT:
+            raise Refused(f"this backup of {part.datastore} has the format {part.format}, not {FORMAT}")
+        path = self.path
+        if path.is_dir():
+            sqlite_file.check_exists(path)
+        if not path.parent.is_dir():
+            raise Refused(f"there is no directory {path.parent}", hint="Make it, with the application's owner and mode.")
+        if not os.access(path.parent, os.W_OK):
+            raise Unavailable(f"the directory {path.parent} cannot be written to", hint="Run as its owner or as root.")
+        if _version(part.server_version) > _version(sqlite3.sqlite_version):
+            here = f"the backup was made by SQLite {part.server_version} and is read by {sqlite3.sqlite_version} here"
+            return [f"{here}; features that are newer than that are refused while it is staged"]
+        return []
+
+    def create_accounts(self, part: Part, mode: str) -> list[str]:
+        return []
+
+    def stage(self, part: Part, scratch: str, directory: Optional[Path] = None) -> Optional[Path]:
+        if directory is not None:
+            self._directories[scratch] = directory
+            if directory != self.context.home / "scratch":  # nobody else looks there for what a killed run left
+                self._sweep(directory)
+        with friendly_os_errors("making room for the staged copy"):
+            sqlite_file.need_space(self._scratch_directory(scratch), part.bytes, "The staged copy")
+            self.drop_scratch(scratch)
+        return None
+
+    def load(self, part: Part, scratch: str) -> FileLoader:
+        return FileLoader(self._scratch_file(scratch), self.context)
+
+    def staged(self, part: Part, scratch: str) -> Fingerprint:
+        with opened(self._scratch_file(scratch), immutable=True) as copy:
+            return sqlite_fingerprint.fingerprint(copy, part.fingerprint.level, self.datastore.options.get("newest"))
+
+    def query(self, scratch: str, sql: str) -> Any:
+        with opened(self._scratch_file(scratch), immutable=True) as copy:
+            row = copy.execute(sql).fetchone()
+        return row[0] if row else None
+
+    def drop_scratch(self, scratch: str) -> None:
+        _remove(self._scratch_file(scratch))
+
+    def sweep(self, keep: Sequence[str] = ()) -> list[str]:
+        return self._sweep(self.context.home / "scratch", keep)
+
+    def _sweep(self, directory: Path, keep: Sequence[str] = ()) -> list[str]:
+        prefix = self.context.scratch_prefix(self.datastore.name)
+        pattern = re.compile(re.escape(prefix) + r"([0-9a-f]+)_(stage|dump)\.sqlite")
+        removed = []
+        for path in sorted(directory.iterdir()) if directory.is_dir() else []:
+            match = pattern.match(path.name)
+            if match and match[1] not in (*keep, self.context.run_id):
+                path.unlink(missing_ok=True)
+                removed.append(path.name)
+        return removed
+
+    # Swapping ------------------------------------------------------------------------------------
+
+    def close_sessions(self) -> list[Session]:
+        return []
+
+    def swap(self, part: Part, scratch: str, step: Step) -> None:
+        old = self.context.scratch_name(self.datastore.name, "old")
+        plan = sqlite_swap.Swap(
+            path=self.path,
+            staged=self._scratch_file(scratch),
+            old=self._scratch_directory() / f"{old}.sqlite",
+            suffix=f".day2-old-{self.context.run_id}",
+            journal_mode=part.facts.get("journal_mode"),
+            owner={key: part.facts[key] for key in ("uid", "gid", "mode") if key in part.facts},
+            wait=self.wait,
+            warn=self.context.warn,
+        )
+        try:
+            sqlite_swap.swap(plan, step)
+        except (OpsError, OSError, sqlite3.Error):
+            self.undo(step)
+            raise
+
+    def undo(self, step: Step) -> None:
+        sqlite_swap.undo(step, self.context.warn, self.wait)
+
+    def grant_accounts(self, part: Part, mode: str) -> None:
+        pass
+
+    def finish(self, step: Step) -> None:
+        sqlite_swap.finish(step, self.context.warn)
+
+    # Scratch -------------------------------------------------------------------------------------
+
+    def _scratch_directory(self, scratch: str = "") -> Path:
+        return self._directories.get(scratch) or private_directory(self.context.home / "scratch")
+
+    def _scratch_file(self, scratch: str) -> Path:
+        return self._scratch_directory(scratch) / f"{scratch}.sqlite"
+
+
+@dataclasses.dataclass
+class SQLiteSnapshot:
+    """A private copy of the database: the dump's bytes and the fingerprint come from the same file."""
+
+    filename: str
+    format: str
+    flags: tuple[str, ...]
+    path: Path
+    level: str
+    newest: Optional[Mapping[str, Any]]
+
+    def dump(self) -> FileProducer:
+        return FileProducer(self.path)
+
+    def fingerprint(self) -> Fingerprint:
+        with opened(self.path, immutable=True) as copy:
+            return sqlite_fingerprint.fingerprint(copy, self.level, self.newest)
+
+    def complete(self, head: bytes, end: bytes) -> bool:
+        header = Header.parse(head)
+        return header is not None and header.size == self.path.stat().st_size and _tail(self.path, len(end)) == end
+
+
+class FileProducer:
+    """The copy, read from its start to its end."""
+
+    def __init__(self, path: Path) -> None:
+        self.stdout: IO[bytes] = io.FileIO(path)
+        self._size = path.stat().st_size
+
+    def finish(self) -> Mapping[str, int]:
+        read = self._size if self.stdout.closed else self.stdout.tell()
+        self.stdout.close()
+        if read != self._size:
+            raise Mismatch(f"only {read} of {self._size} bytes of the copy were read")
+        return {"sqlite3": 0}
+
+    def kill(self) -> None:
+        self.stdout.close()
+
+
+class FileLoader:
+    """Writes the stream into the staged file, and looks at what it has become."""
+
+    def __init__(self, path: Path, context: Context) -> None:
+        self._path = path
+        self._context = context
+        with friendly_os_errors("making the staged copy"):
+            path.unlink(missing_ok=True)
+            self._sink = _Sink(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        return cast(IO[bytes], self._sink)
+
+    def finish(self) -> None:
+        with friendly_os_errors(f"writing the staged copy {self._path}"):
+            self._sink.close()
+            if self._sink.error is not None:
+                raise self._sink.error
+            sqlite_file.sync(self._path)
+        sqlite_file.check_copy(self._path)
+        broken = sqlite_file.foreign_key_violations(self._path)
+        if broken:
+            self._context.warn(f"rows without their parent, as the backup holds them: {', '.join(broken)}")
+
+    def kill(self) -> None:
+        self._sink.close()
+        self._path.unlink(missing_ok=True)
+
+
+class _Sink(io.RawIOBase):
+    """Writes all it is given; remembers why it could not, and then looks like a pipe whose reader has
+    gone, so that whoever writes asks `finish` for the reason as with every other loader."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self.error: Optional[OSError] = None
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        written = 0
+        while written < len(view):
+            try:
+                written += os.write(self._descriptor, view[written:])
+            except OSError as error:
+                self.error = error
+                raise BrokenPipeError(errno.EPIPE, "the staged copy cannot be written") from error
+        return written
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+
+def _remove(path: Path) -> None:
+    for each in (path, *sqlite_file.sidecars(path)):
+        each.unlink(missing_ok=True)
+
+
+def _tail(path: Path, size: int) -> bytes:
+    with open(path, "rb") as stream:
+        stream.seek(max(0, path.stat().st_size - size))
+        return stream.read()
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
