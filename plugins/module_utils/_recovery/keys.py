@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 
 from .._core.errors import Refused
-from .._platform import variables
+from .._platform.variables import Variables
 from .setup import Operation
 
 
@@ -44,7 +44,7 @@ def check(operation: Operation, recorded: Mapping[str, Mapping[str, str]], names
 
 
 def _value(operation: Operation, name: str) -> str:
-    return variables.of_application(operation.application, name, operation.context)
+    return Variables(operation.context, operation.application).find(name).value
 
 
 def _fingerprint(salt: str, value: str) -> str:

@@ -15,14 +15,12 @@ A journal's `phase` says how far it came, and is written before what it names be
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import shutil
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from .._core import journal as journals
 from .._core.context import Context
-from .._core.errors import OpsError, Refused, at
+from .._core.errors import Refused, at
 from .._core.journal import Journal
 from .._core.model import Json, Part
 from .._engines.base import Engine
@@ -103,6 +101,8 @@ def targets(operation: Operation, recorded: Json) -> dict[str, Engine]:
 
 def back(operation: Operation, journal: Journal, engines: dict[str, Engine]) -> None:
     """Undo whatever was begun. Safe to repeat."""
+    if journal.header["phase"] == SWAPPED:  # interrupted right after the last swap: from here on, back
+        journal.record(phase=SWAPPING)
     for step in reversed(list(journal.named("swap"))):
         engine = engines[step.data["datastore"]]
         if step.state != journals.UNDONE:
@@ -111,7 +111,7 @@ def back(operation: Operation, journal: Journal, engines: dict[str, Engine]) -> 
             step.mark(journals.UNDONE)
     for name, engine in engines.items():
         with at(str(engine.datastore), stage="undo"):
-            engine.place.sweep()
+            engine.place.end_run()
             engine.drop_scratch(operation.context.scratch_name(name, "stage"))
     start(journal)
 

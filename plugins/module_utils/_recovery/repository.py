@@ -1,0 +1,81 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""Making a repository, where there certainly is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from .._core import lock
+from .._core.context import Context
+from .._core.errors import OpsError, Refused, Unavailable, at
+from .._core.model import Json
+from .._store.restic import NO_REPOSITORY, NoRepository, Restic
+from . import setup
+
+# How a backend says that the repository's configuration is not there, as opposed to a network, a
+# login or a server that fails. restic before 0.17 asks "Is there a repository …?" after all of them.
+_ABSENT = re.compile(r"no such file or directory|do(es not|esn't) exist|NoSuch(Bucket|Key)|object not found|\b404\b", re.I)
+
+
+def from_params(context: Context, params: Mapping[str, Any]) -> Json:
+    """The module `backup_repository`."""
+    restic = setup.store_of(context, params)
+    where = f"repository of {context.app.key}"
+    with at(where, stage="open", untouched="No repository was created."):
+        restic.version()
+        config = existing(restic)
+    if config is not None:
+        return {"changed": False, "repository": _described(restic, config)}
+    if context.check_mode:
+        return {"changed": True, "repository": {"location": restic.repository.location}}
+    with at(where, stage="create"), lock.held(context, params["lock_token"], "create the repository"):
+        restic.init()
+        return {"changed": True, "repository": _described(restic, restic.config())}
+
+
+def existing(restic: Restic) -> Optional[Mapping[str, Any]]:
+    """Its configuration; None where there certainly is no repository. Any other failure is raised."""
+    try:
+        return restic.config()
+    except NoRepository as error:
+        if not is_absent(error):
+            raise Unavailable(
+                f"the repository {restic.repository.location} cannot be reached",
+                hint="Check its location, the network and the credentials.",
+                cmd=error.cmd,
+                rc=error.rc,
+                stderr_tail=error.stderr_tail,
+            ) from None
+    _check_directory(restic.repository.directory)
+    return None
+
+
+def is_absent(error: OpsError) -> bool:
+    return error.rc == NO_REPOSITORY or bool(_ABSENT.search(error.stderr_tail))
+
+
+def _check_directory(directory: Optional[Path]) -> None:
+    """restic would make a new repository over one that lost its configuration, or amid other files."""
+    if directory is None:
+        return
+    try:
+        content = sorted(path.name for path in directory.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Unavailable(f"the directory {directory} cannot be read ({error.strerror})") from None
+    if content:
+        raise Refused(
+            f"{directory} holds no repository, but is not empty ({', '.join(content[:4])})",
+            hint="A damaged repository can often be repaired, so nothing is written over it. Give an empty directory.",
+        )
+
+
+def _described(restic: Restic, config: Mapping[str, Any]) -> Json:
+    return {"location": restic.repository.location, "id": config["id"], "version": config["version"]}
