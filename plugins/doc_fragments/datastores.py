@@ -92,8 +92,7 @@ def _options(inside: str) -> str:
 
 
 def _elsewhere(option: str, description: str) -> str:
-    return (
-        f"""
+    return f"""
 options:
   {option}:
     description:
@@ -108,9 +107,7 @@ options:
           - Name of the datastore.
         type: str
         required: true
-"""
-        + _options(f"{option}[]")
-    )
+""" + _options(f"{option}[]")
 
 
 class ModuleDocFragment:
@@ -157,6 +154,4 @@ requirements:
         "into", "Restores datastores into other ones: another database, another server, another directory."
     )
 
-    SCRATCH = _elsewhere(
-        "scratch", "Uses another server or directory for the scratch copies of these datastores."
-    )
+    SCRATCH = _elsewhere("scratch", "Uses another server or directory for the scratch copies of these datastores.")

@@ -110,7 +110,9 @@ lock:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.day2.ops.plugins.module_utils._core import argspec, lock, module as core_module
+
+from ansible_collections.day2.ops.plugins.module_utils._core import argspec, lock
+from ansible_collections.day2.ops.plugins.module_utils._core import module as core_module
 
 
 def main() -> None:

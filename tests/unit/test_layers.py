@@ -70,7 +70,9 @@ def test_only_a_registry_knows_all_engines() -> None:
     kinds = {"mariadb", "postgresql", "sqlite"}
     for path in FILES:
         name = str(path.relative_to(UTILS))
-        modules = {part for target in imported(path) if target.startswith("_engines.") for part in target.split(".")[1:2]}
+        modules = {
+            part for target in imported(path) if target.startswith("_engines.") for part in target.split(".")[1:2]
+        }
         assert name in KNOW_ALL_KINDS or not kinds <= modules, f"{name} knows all kinds"
 
 

@@ -82,9 +82,7 @@ def app_from(params: Mapping[str, Any]) -> App:
     return App(check_name("an application", params["app"]), check_name("an instance", params["instance"]))
 
 
-def datastores_from(
-    entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Mapping[str, Any]]
-) -> list[Datastore]:
+def datastores_from(entries: Sequence[Mapping[str, Any]], engines: Mapping[str, Mapping[str, Any]]) -> list[Datastore]:
     """Validated datastores. An option of another engine, a missing one, or a name used twice is refused."""
     datastores: list[Datastore] = []
     for entry in entries:

@@ -35,7 +35,9 @@ def given(value: str, option: str) -> datetime.datetime:
     except ValueError:
         raise Refused(f"{option}: {value!r} is not a time", hint="Write it as 2026-11-23T20:00:00+01:00.") from None
     if moment.tzinfo is None:
-        raise Refused(f"{option}: {value!r} has no offset", hint="Write it as 2026-11-23T20:00:00+01:00 or with Z for UTC.")
+        raise Refused(
+            f"{option}: {value!r} has no offset", hint="Write it as 2026-11-23T20:00:00+01:00 or with Z for UTC."
+        )
     return moment.astimezone(UTC)
 
 
@@ -43,5 +45,7 @@ def duration(value: str, option: str) -> datetime.timedelta:
     """`90s`, `15m`, `20h`, `30d`, `2w`."""
     match = re.match(r"^(\d+)([smhdw])$", value.strip())
     if not match:
-        raise Refused(f"{option}: {value!r} is not a duration", hint="Write a number with s, m, h, d or w, for example 20h.")
+        raise Refused(
+            f"{option}: {value!r} is not a duration", hint="Write a number with s, m, h, d or w, for example 20h."
+        )
     return datetime.timedelta(seconds=int(match.group(1)) * _UNITS[match.group(2)])

@@ -56,7 +56,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise OpsError(f"{path} is not valid JSON ({error})", hint="It was damaged; look at it and move it away.") from None
+        raise OpsError(
+            f"{path} is not valid JSON ({error})", hint="It was damaged; look at it and move it away."
+        ) from None
 
 
 def private_directory(path: Path) -> Path:

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-from . import argspec, clock, io
+from . import clock, io
 from .context import Context
 from .errors import Busy, OpsError, Refused
 from .model import Json

@@ -149,7 +149,9 @@ class Child:
             rc = self._popen.wait(timeout)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise ToolFailed(f"{self.argv[0]} did not end within {timeout} s and was killed", cmd=list(self.argv)) from None
+            raise ToolFailed(
+                f"{self.argv[0]} did not end within {timeout} s and was killed", cmd=list(self.argv)
+            ) from None
         self._drain.join(timeout=5)
         return rc
 

@@ -133,9 +133,7 @@ def make(
         raise
 
 
-def _store(
-    operation: Operation, request: Request, engine: Engine, description: Description, backup: str
-) -> Part:
+def _store(operation: Operation, request: Request, engine: Engine, description: Description, backup: str) -> Part:
     """One datastore into the repository."""
     name, begun = engine.datastore.name, time.monotonic()
     tags = manifests.tags(
@@ -195,7 +193,7 @@ def _store(
         format=snapshot.format,
         filename=snapshot.filename,
         snapshot=stored.summary.snapshot,
-        bytes=stored.digest.bytes,
+        bytes=stored.digest.size,
         sha256=stored.digest.sha256,
         stored=stored.summary.added,
         fingerprint=fingerprint,

@@ -45,7 +45,9 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
             repository["errors"] += restic.check("" if subset == "structure" else subset)
     result: Json = {
         "changed": False,
-        "orphans": [{"snapshot": one.id[:8], "time": one.time, "datastore": one.tag("datastore")} for one in known.orphans],
+        "orphans": [
+            {"snapshot": one.id[:8], "time": one.time, "datastore": one.tag("datastore")} for one in known.orphans
+        ],
         "repository": repository,
     }
     entries = list(known.entries)

@@ -70,7 +70,9 @@ def check_coverage(operation: Operation) -> None:
     found = coverage.find(
         application,
         covered_paths=[path for reach in reaches for path in reach.paths],
-        covered_volumes=[str(e.datastore.options["volume"]) for e in operation.engines.values() if e.datastore.options.get("volume")],
+        covered_volumes=[
+            str(e.datastore.options["volume"]) for e in operation.engines.values() if e.datastore.options.get("volume")
+        ],
         covered_containers=[reach.container for reach in reaches if reach.container],
         covered_hosts=[host for reach in reaches for host in reach.hosts],
     )

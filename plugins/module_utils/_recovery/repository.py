@@ -20,7 +20,9 @@ from . import setup
 
 # How a backend says that the repository's configuration is not there, as opposed to a network, a
 # login or a server that fails. restic before 0.17 asks "Is there a repository …?" after all of them.
-_ABSENT = re.compile(r"no such file or directory|do(es not|esn't) exist|NoSuch(Bucket|Key)|object not found|\b404\b", re.I)
+_ABSENT = re.compile(
+    r"no such file or directory|do(es not|esn't) exist|NoSuch(Bucket|Key)|object not found|\b404\b", re.I
+)
 
 
 def from_params(context: Context, params: Mapping[str, Any]) -> Json:

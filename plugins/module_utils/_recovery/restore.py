@@ -22,11 +22,11 @@ from .._core import lock as locks
 from .._core.context import Context
 from .._core.errors import OpsError, Refused, at
 from .._core.journal import Journal
-from .._core.model import App, Json, Part
+from .._core.model import App, Fingerprint, Json, Part
 from .._engines.base import DumpOptions, Engine, Target
 from .._engines.files import Files
 from .._platform import consumers, services
-from .._platform.consumers import Consumer
+from .._platform.consumer import PROCESS, Consumer, Usage, merged
 from .._store import catalogue
 from .._store.manifest import Manifest
 from . import backup as backups
@@ -140,7 +140,9 @@ def _plan(operation: Operation, request: Request, into: Sequence[Mapping[str, An
                 context.warn(f"{engine.datastore}: {warning}")
             _compare_revision(operation, engine, part, targets[name])
     keys.check(operation, manifest.data_keys, request.data_keys)
-    overlay = {entry["datastore"]: {k: v for k, v in entry.items() if k != "datastore" and v is not None} for entry in into}
+    overlay = {
+        entry["datastore"]: {k: v for k, v in entry.items() if k != "datastore" and v is not None} for entry in into
+    }
     named = services.resolve(request.stop)
     return Plan(entry, manifest, pairs, targets, overlay, named)
 
@@ -163,9 +165,18 @@ def _catalogue(operation: Operation, source: App) -> catalogue.Catalogue:
 
 def _check_elsewhere(engine: Engine, original: Engine) -> None:
     here, there = engine.reach(), original.reach()
-    same_server = here.container == there.container and here.port == there.port and bool(set(here.hosts) & set(there.hosts) or here.container)
-    if (here.paths and set(here.paths) & set(there.paths)) or (not here.paths and same_server and here.database == there.database):
-        raise Refused("into names the datastore itself: target and source are the same", hint="Leave `into` out to restore in place.")
+    same_server = (
+        here.container == there.container
+        and here.port == there.port
+        and bool(set(here.hosts) & set(there.hosts) or here.container)
+    )
+    if (here.paths and set(here.paths) & set(there.paths)) or (
+        not here.paths and same_server and here.database == there.database
+    ):
+        raise Refused(
+            "into names the datastore itself: target and source are the same",
+            hint="Leave `into` out to restore in place.",
+        )
 
 
 def _target(engine: Engine, request: Request) -> Target:
@@ -176,7 +187,9 @@ def _target(engine: Engine, request: Request) -> Target:
             hint="safety_copy: if_possible restores all the same; what is there is kept aside until then.",
         )
     if not target.empty and not request.replace:
-        what = f"{len(target.objects)} objects ({', '.join(target.objects[:5])}{', …' if len(target.objects) > 5 else ''})"
+        what = (
+            f"{len(target.objects)} objects ({', '.join(target.objects[:5])}{', …' if len(target.objects) > 5 else ''})"
+        )
         raise Refused(f"the target is not empty: it holds {what}", hint="To replace what is there, give replace: true.")
     return target
 
@@ -199,7 +212,10 @@ def _compare_revision(operation: Operation, engine: Engine, part: Part, target: 
 
 def _restore(operation: Operation, request: Request, plan: Plan, held: locks.Held) -> Json:
     journal = unfinished.begin(
-        operation.context, plan.entry.id, {e.datastore.name: _without_password(plan, e) for e, part in plan.pairs}, request.accounts
+        operation.context,
+        plan.entry.id,
+        {e.datastore.name: _without_password(plan, e) for e, part in plan.pairs},
+        request.accounts,
     )
     engines = {engine.datastore.name: engine for engine, part in plan.pairs}
     phases: dict[str, float] = {}
@@ -246,7 +262,7 @@ def _stage(operation: Operation, request: Request, plan: Plan) -> tuple[list[str
 def _stop(operation: Operation, plan: Plan, journal: Journal) -> list[Consumer]:
     """Stop what uses the live data, and refuse to go on while anything of it still runs."""
     found = _consumers(operation, plan)
-    immovable = [one for one in found if one.kind == "process"]
+    immovable = [one for one in found if one.kind == PROCESS]
     if immovable:
         raise Refused(
             f"{', '.join(str(one) for one in immovable[:3])} use the data and belong to no service that could be stopped",
@@ -266,21 +282,20 @@ def _stop(operation: Operation, plan: Plan, journal: Journal) -> list[Consumer]:
 
 def _consumers(operation: Operation, plan: Plan) -> list[Consumer]:
     """What `stop` names, and what is found to use the live data that will be replaced."""
-    found = {(one.kind, one.name): one for one in plan.named}
+    found = list(plan.named)
     for engine in plan.replaced:
         reach = engine.reach()
         readable = plan.targets[engine.datastore.name].readable
-        for one in consumers.find(
+        usage = Usage(
             hosts=reach.hosts,
             port=reach.port,
             database=reach.database,
             container=reach.container,
-            paths=reach.paths,
-            addresses=[session.address for session in engine.sessions()] if readable else [],
-            context=operation.context,
-        ):
-            found.setdefault((one.kind, one.name), one)
-    return list(found.values())
+            paths=tuple(str(path) for path in reach.paths),
+            addresses=tuple(session.address for session in engine.sessions()) if readable else (),
+        )
+        found += consumers.find(operation.context, operation.application, usage)
+    return merged(found)
 
 
 def _safety_copy(operation: Operation, request: Request, plan: Plan) -> str:
@@ -373,10 +388,12 @@ def _diff(plan: Plan) -> Json:
     """What is there against what the backup holds, a line per table and kind of object."""
     before, after = [], []
     for engine, part in plan.pairs:
-        name = part.datastore
+        name, held = part.datastore, part.fingerprint
         live = plan.targets[name].fingerprint
+        if live and engine.TRANSPORT == "tree":  # of a tree only files and bytes are recorded
+            live = Fingerprint(objects={kind: live.objects.get(kind, 0) for kind in held.objects})
         before += _lines(name, live.to_json()) if live else [f"{name}: nothing that can be read"]
-        after += _lines(name, part.fingerprint.to_json())
+        after += _lines(name, held.to_json())
     return {"before": "\n".join(before) + "\n", "after": "\n".join(after) + "\n"}
 
 

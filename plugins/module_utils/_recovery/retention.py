@@ -42,7 +42,11 @@ def _apply(context: Context, params: Mapping[str, Any], policy: Policy, restic: 
         released = [known.find(backup) for backup in params["release"]]
     holds = [snapshot for entry in released for snapshot in entry.holds]
     after = _without_holds(known, params["release"])
-    decided = plan(after.entries, policy, clock.now()) if not policy.empty else Plan({e.id: ["no policy given"] for e in after.entries}, [])
+    decided = (
+        plan(after.entries, policy, clock.now())
+        if not policy.empty
+        else Plan({e.id: ["no policy given"] for e in after.entries}, [])
+    )
     if not context.check_mode:
         with at(stage="release"):
             restic.forget(holds)

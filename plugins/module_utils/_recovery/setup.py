@@ -103,9 +103,7 @@ class Operation:
             replaced.update(dict.fromkeys(("paths", "volume")))
         replaced = {key: value for key, value in replaced.items() if key in ENGINES[store.engine]}
         options = argspec.own_options(store.name, store.engine, {**replaced, **given}, ENGINES)
-        return registry.engine_for(
-            dataclasses.replace(store, options=options), self.context, self.application
-        )
+        return registry.engine_for(dataclasses.replace(store, options=options), self.context, self.application)
 
 
 def prepare(context: Context, params: Mapping[str, Any]) -> Operation:

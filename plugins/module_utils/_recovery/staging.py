@@ -91,6 +91,8 @@ def chosen(parts: Sequence[Part], operation: Operation, only: Sequence[str]) -> 
         if name in wanted:
             part = held[name]
             if part.engine != engine.datastore.engine:
-                raise Refused(f'the backup holds "{name}" as {part.engine}, it is described as {engine.datastore.engine}')
+                raise Refused(
+                    f'the backup holds "{name}" as {part.engine}, it is described as {engine.datastore.engine}'
+                )
             pairs.append((engine, part))
     return pairs

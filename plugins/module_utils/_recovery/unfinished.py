@@ -25,7 +25,7 @@ from .._core.journal import Journal
 from .._core.model import Json, Part
 from .._engines.base import Engine
 from .._platform import services
-from .._platform.consumers import Consumer
+from .._platform.consumer import Consumer
 from .setup import Operation
 
 STAGING, STOPPING, SWAPPING, SWAPPED = "staging", "stopping", "swapping", "swapped"
@@ -155,5 +155,3 @@ def _as_run(context: Context, run_id: str) -> Iterator[None]:
 def live_runs(context: Context) -> Sequence[str]:
     """Run ids whose scratch belongs to a journal."""
     return [journal.header["run"] for journal in find(context)]
-
-

@@ -120,7 +120,9 @@ def _check_assertions(assertions: Sequence[Json], engines: Sequence[Engine]) -> 
     for one in assertions:
         name = one["datastore"]
         if name not in kinds:
-            raise Refused(f'an assertion names "{name}", which is not verified', hint=f"Verified are {', '.join(kinds)}.")
+            raise Refused(
+                f'an assertion names "{name}", which is not verified', hint=f"Verified are {', '.join(kinds)}."
+            )
         if bool(one["file"]) != (kinds[name] == "tree"):
             raise Refused(f'"{name}": `file` is for files, `sql` and `table` are for databases')
         if one["sql"] and one["value"] is None and one["min"] is None and one["max"] is None:

@@ -78,7 +78,9 @@ class Catalogue:
         if entry is None:
             raise Refused(
                 f"there is no backup {backup} of {self.app.key}",
-                hint=f"The newest are {', '.join(e.id for e in self.entries[:3])}." if self.entries else "There is none at all.",
+                hint=f"The newest are {', '.join(e.id for e in self.entries[:3])}."
+                if self.entries
+                else "There is none at all.",
             )
         if not entry.complete:
             raise Refused(

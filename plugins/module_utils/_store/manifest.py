@@ -72,7 +72,9 @@ class Manifest:
             data = json.loads(content)
             schema = data["schema"]
         except (ValueError, KeyError, TypeError):
-            raise Mismatch("a manifest cannot be read", hint="The repository was altered; use another backup.") from None
+            raise Mismatch(
+                "a manifest cannot be read", hint="The repository was altered; use another backup."
+            ) from None
         if schema > SCHEMA:
             raise Refused(
                 f"the manifest has schema {schema}; this version of day2.ops reads up to {SCHEMA}",

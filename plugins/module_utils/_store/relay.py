@@ -26,7 +26,7 @@ _F_SETPIPE_SZ = 1031
 class Digest:
     """What went through: its length in bytes, its SHA-256, its first and last bytes."""
 
-    bytes: int
+    size: int
     sha256: str
     head: bytes = b""
     end: bytes = b""
@@ -108,11 +108,11 @@ def store(producer: Source, stream: StreamBackup, whole: Whole) -> Stored:
     try:
         digest = pump(producer.stdout, stream.stdin)
         exit_codes = producer.finish()
-        if digest.bytes == 0:
+        if digest.size == 0:
             raise Mismatch("the dump is empty", untouched="Nothing was stored.")
         if not whole(digest.head, digest.end):
             raise Mismatch(
-                f"the dump ended after {digest.bytes} bytes without its end mark although the tool reported success",
+                f"the dump ended after {digest.size} bytes without its end mark although the tool reported success",
                 untouched="Nothing was stored.",
                 hint="The stream was cut on its way. Run it again.",
             )
@@ -126,8 +126,8 @@ def store(producer: Source, stream: StreamBackup, whole: Whole) -> Stored:
             producer.kill()
         raise
     summary = stream.commit()
-    if summary.bytes != digest.bytes:
-        raise Mismatch(f"restic stored {summary.bytes} bytes of {digest.bytes}", hint="Run it again.")
+    if summary.bytes != digest.size:
+        raise Mismatch(f"restic stored {summary.bytes} bytes of {digest.size}", hint="Run it again.")
     return Stored(digest, summary, {**exit_codes, "restic": 0})
 
 
@@ -147,10 +147,10 @@ def load(restic: Restic, snapshot: str, filename: str, expected: Digest, loader:
         rc = child.wait(60)
         if rc != 0:
             raise classify(child.argv, rc, child.stderr_tail, restic.repository.location)
-        if (digest.bytes, digest.sha256) != (expected.bytes, expected.sha256):
+        if (digest.size, digest.sha256) != (expected.size, expected.sha256):
             raise Mismatch(
-                f"what came out of the repository is not what was stored: {digest.bytes} bytes, SHA-256 "
-                f"{digest.sha256[:12]}; the manifest says {expected.bytes} bytes, {expected.sha256[:12]}",
+                f"what came out of the repository is not what was stored: {digest.size} bytes, SHA-256 "
+                f"{digest.sha256[:12]}; the manifest says {expected.size} bytes, {expected.sha256[:12]}",
                 hint="The repository or the manifest was altered. Use another backup.",
             )
         _close(loader)
@@ -164,9 +164,5 @@ def load(restic: Restic, snapshot: str, filename: str, expected: Digest, loader:
 
 
 def _close(loader: Sink) -> None:
-    try:
+    with contextlib.suppress(OSError):  # it has ended already; finish says why
         loader.stdin.close()
-    except OSError:
-        pass  # it has ended already; finish says why
-
-

@@ -10,11 +10,13 @@ password) exist since 0.17; before that all three are 1 and only the message dif
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -268,10 +270,8 @@ class StreamBackup:
 
     def commit(self) -> Summary:
         """The stream is whole: let restic store it. An error when it could not."""
-        try:
+        with contextlib.suppress(OSError):  # it has ended already; its exit code says why
             self._child.stdin.close()
-        except OSError:
-            pass  # it has ended already; its exit code says why
         rc = self._child.wait(3600)
         stdout = self._collector.text()
         if rc != 0:
@@ -298,8 +298,6 @@ class _Collector:
     """Reads a child's standard output in the background; keeps its end (the summary is the last line)."""
 
     def __init__(self, child: Child) -> None:
-        import threading
-
         self._data = bytearray()
         self._thread = threading.Thread(target=self._read, args=(child,), daemon=True)
         self._thread.start()
@@ -332,14 +330,20 @@ def _collect(child: Child, timeout: Optional[float]) -> Result:
 def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsError:
     """What a failed restic means, with what to do about it."""
     details: dict[str, Any] = {"cmd": list(argv), "rc": rc, "stderr_tail": stderr[-TAIL:]}
-    if rc == NO_REPOSITORY or "Is there a repository at the following location" in stderr or "unable to open config file" in stderr:
+    if (
+        rc == NO_REPOSITORY
+        or "Is there a repository at the following location" in stderr
+        or "unable to open config file" in stderr
+    ):
         return NoRepository(
             f"there is no repository at {location}",
             hint="Check the location; the role day2.ops.prepare creates a repository that is missing.",
             **details,
         )
     if rc == WRONG_PASSWORD or "wrong password or no key found" in stderr:
-        return Unavailable(f"the password of the repository {location} is wrong", hint="Check repository.password.", **details)
+        return Unavailable(
+            f"the password of the repository {location} is wrong", hint="Check repository.password.", **details
+        )
     if _is_locked(rc, stderr):
         lock = next((line for line in stderr.splitlines() if "locked" in line), "")
         return Busy(
@@ -348,10 +352,17 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
             **details,
         )
     if "no space left on device" in stderr:
-        return ToolFailed(f"there is no space left for the repository {location}", hint="Free some, then run it again.", **details)
+        return ToolFailed(
+            f"there is no space left for the repository {location}", hint="Free some, then run it again.", **details
+        )
     if re.search(r"permission denied", stderr) and "config" in stderr:
-        return Unavailable(f"the repository {location} may not be read by this user", hint="Check its owner and mode.", **details)
-    if re.search(r"ciphertext verification failed|does not match|id .* not found|invalid data returned|wrong size|unexpected EOF", stderr):
+        return Unavailable(
+            f"the repository {location} may not be read by this user", hint="Check its owner and mode.", **details
+        )
+    if re.search(
+        r"ciphertext verification failed|does not match|id .* not found|invalid data returned|wrong size|unexpected EOF",
+        stderr,
+    ):
         return ToolFailed(
             f"the repository {location} is damaged: {_last(stderr)}",
             hint="Run day2.ops.backup_info with check: all to see which backups are touched; use another backup or the copy.",
@@ -391,7 +402,8 @@ def _summary(stdout: bytes) -> Summary:
 def _read_errors(stderr: str, stdout: bytes) -> tuple[list[str], list[str]]:
     """Files that restic could not read: those that vanished, and others. From its JSON error lines
     (standard output or standard error, by version) and from plain lines on standard error."""
-    vanished, others = [], []
+    vanished: list[str] = []
+    others: list[str] = []
     for line in [*stderr.splitlines(), *stdout.decode(errors="replace").splitlines()]:
         if line.startswith("{"):
             data = json.loads(line) if line.endswith("}") else {}

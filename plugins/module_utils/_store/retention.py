@@ -46,7 +46,7 @@ class Plan:
 _PERIODS: dict[str, Callable[[Moment], str]] = {
     "hourly": lambda moment: moment.strftime("%Y-%m-%d %H"),
     "daily": lambda moment: moment.strftime("%Y-%m-%d"),
-    "weekly": lambda moment: "{0}-W{1:02}".format(*moment.isocalendar()[:2]),
+    "weekly": lambda moment: "{}-W{:02}".format(*moment.isocalendar()[:2]),
     "monthly": lambda moment: moment.strftime("%Y-%m"),
     "yearly": lambda moment: moment.strftime("%Y"),
 }
@@ -67,9 +67,7 @@ def plan(entries: Sequence[Entry], policy: Policy, now: Moment) -> Plan:
             reasons[entry.id].append(f"held: {entry.hold}")
         if entry.started > now:
             reasons[entry.id].append("from the future")
-        if entry.kind == "safety" and (
-            policy.safety_within is None or entry.started >= now - policy.safety_within
-        ):
+        if entry.kind == "safety" and (policy.safety_within is None or entry.started >= now - policy.safety_within):
             reasons[entry.id].append("safety copy")
     proven = next((entry for entry in normal if entry.proven), None)
     if proven:

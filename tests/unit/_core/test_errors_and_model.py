@@ -54,13 +54,21 @@ ROWS = TableFingerprint(3)
     [
         (Fingerprint(tables={"t": ROWS}), Fingerprint(), "table t is missing"),
         (Fingerprint(), Fingerprint(tables={"t": ROWS}), "table t is not in the backup"),
-        (Fingerprint(tables={"t": ROWS}), Fingerprint(tables={"t": TableFingerprint(2)}), "3 rows expected, 2 rows found"),
+        (
+            Fingerprint(tables={"t": ROWS}),
+            Fingerprint(tables={"t": TableFingerprint(2)}),
+            "3 rows expected, 2 rows found",
+        ),
         (
             Fingerprint(tables={"t": TableFingerprint(3, checksum="a")}),
             Fingerprint(tables={"t": TableFingerprint(3, checksum="b")}),
             "checksum",
         ),
-        (Fingerprint(tables={"t": TableFingerprint(3, 5)}), Fingerprint(tables={"t": TableFingerprint(6)}), "3 to 5 rows"),
+        (
+            Fingerprint(tables={"t": TableFingerprint(3, 5)}),
+            Fingerprint(tables={"t": TableFingerprint(6)}),
+            "3 to 5 rows",
+        ),
         (Fingerprint(objects={"trigger": 1}), Fingerprint(), "trigger: 1 expected, 0 found"),
         (Fingerprint(newest="b"), Fingerprint(newest="a"), "newest value"),
     ],
@@ -73,7 +81,10 @@ def test_equal_fingerprints_do_not_differ_and_survive_json() -> None:
     one = Fingerprint("full", {"t": TableFingerprint(3, None, "ab")}, {"view": 2}, "2026")
     assert Fingerprint.from_json(one.to_json()) == one
     assert one.differences(one) == []
-    assert Fingerprint(tables={"t": TableFingerprint(3, 5)}).differences(Fingerprint(tables={"t": TableFingerprint(4)})) == []
+    assert (
+        Fingerprint(tables={"t": TableFingerprint(3, 5)}).differences(Fingerprint(tables={"t": TableFingerprint(4)}))
+        == []
+    )
 
 
 def test_a_journal_is_on_disk_before_the_step_begins(tmp_path: Path) -> None:
@@ -83,12 +94,17 @@ def test_a_journal_is_on_disk_before_the_step_begins(tmp_path: Path) -> None:
     step.save(old="x")
     read = Journal.read(journal.path)
     assert read.header == {"phase": "staging"}
-    assert [(one.name, one.state, one.data) for one in read.steps] == [("swap:main", "begun", {"datastore": "main", "old": "x"})]
+    assert [(one.name, one.state, one.data) for one in read.steps] == [
+        ("swap:main", "begun", {"datastore": "main", "old": "x"})
+    ]
     step.mark(DONE)
     assert Journal.read(journal.path).steps[0].state == "done"
 
 
-ENGINES = {"sqlite": {"path": {"type": "path", "required": True}}, "files": {"paths": {"type": "list", "elements": "path"}}}
+ENGINES = {
+    "sqlite": {"path": {"type": "path", "required": True}},
+    "files": {"paths": {"type": "list", "elements": "path"}},
+}
 
 
 def entry(**options: object) -> dict[str, object]:

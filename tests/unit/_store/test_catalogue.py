@@ -20,7 +20,9 @@ from tests.unit._store.test_manifest import MANIFEST
 APP = App("booking", "production")
 
 
-def snapshots(backup: str, started: str, kind: str = "regular", parts: bool = True, manifest: bool = True) -> list[Snapshot]:
+def snapshots(
+    backup: str, started: str, kind: str = "regular", parts: bool = True, manifest: bool = True
+) -> list[Snapshot]:
     """One backup as the repository lists it."""
     made = dataclasses.replace(MANIFEST, id=backup, started=started, kind=kind)
     data_id = backup[-6:] + "0" * 58

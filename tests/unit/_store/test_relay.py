@@ -87,7 +87,7 @@ def test_what_is_stored_comes_back_byte_by_byte(restic: Restic, tmp_path: Path) 
     out = tmp_path / "out"
     relay.load(restic, stored.summary.snapshot, "x.sql", stored.digest, Catch(out))
     content = out.read_bytes()
-    assert len(content) == stored.digest.bytes == 5000004
+    assert len(content) == stored.digest.size == 5000004
     assert hashlib.sha256(content).hexdigest() == stored.digest.sha256
 
 
@@ -121,10 +121,10 @@ def test_restic_killed_in_the_middle_is_an_error_and_ends_the_dump(restic: Resti
 
 def test_an_altered_stream_is_noticed_before_it_counts_as_loaded(restic: Restic, tmp_path: Path) -> None:
     stored = store(restic, BIG + "echo END")
-    other = relay.Digest(stored.digest.bytes, "0" * 64)
+    other = relay.Digest(stored.digest.size, "0" * 64)
     with pytest.raises(Mismatch, match="not what was stored"):
         relay.load(restic, stored.summary.snapshot, "x.sql", other, Catch(tmp_path / "out"))
-    shorter = relay.Digest(stored.digest.bytes + 1, stored.digest.sha256)
+    shorter = relay.Digest(stored.digest.size + 1, stored.digest.sha256)
     with pytest.raises(Mismatch, match="not what was stored"):
         relay.load(restic, stored.summary.snapshot, "x.sql", shorter, Catch(tmp_path / "out2"))
 
@@ -147,5 +147,5 @@ def test_the_pump_uses_constant_memory() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with open(os.devnull, "wb") as sink:
         source = Child(Command(("head", "-c", "300000000", "/dev/zero")))
-        assert relay.pump(source.stdout, sink).bytes == 300_000_000
+        assert relay.pump(source.stdout, sink).size == 300_000_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
