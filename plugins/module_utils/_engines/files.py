@@ -22,10 +22,11 @@ from .._core.journal import Step
 from .._core.model import Datastore, Description, Fingerprint, Json, Part
 from .._core.place import HostPlace, Place
 from .._platform.application import Application
-from . import files_merge, files_swap
+from . import files_exclude, files_merge, files_swap
 from . import files_tree as tree
 from .base import DumpOptions, Loader, Reach, Session, Target, TreeSnapshot
 from .files_paths import Pair, checked, matched
+from .sqlite_file import MAGIC
 
 FORMAT = "tree"
 OBJECTS = 1000  # names that a target lists at most
@@ -46,6 +47,7 @@ class Files:
         self.datastore = datastore
         self.context = context
         self.place: Place = HostPlace(context)
+        self._patterns = files_exclude.compiled(datastore.options.get("exclude") or [])
         self._found: Optional[tuple[str, ...]] = None
         self._stages: dict[str, dict[str, list[Pair]]] = {}  # by scratch name: stage directory → what it holds
 
@@ -70,11 +72,14 @@ class Files:
         if options.exclude_tables:
             raise Refused("files have no tables to exclude", hint="Use the datastore's option exclude.")
         self._check_paths()
-        begun = time.monotonic()
-        estimate = tree.count_tree(self.paths, begun + LOOK)
         points = tree.mount_points()
         nested = [point for path in self.paths for point in tree.mounts_below(path, points)]
-        warnings = []
+        size, databases = self._estimate()
+        warnings = [
+            f"{path} is a SQLite database in use, which a copy of its file does not save whole; describe it as a"
+            " datastore of engine sqlite and exclude it here"
+            for path in databases
+        ]
         if nested:
             warnings.append(
                 f"mounted inside and backed up too: {', '.join(nested)}; a restore refuses to replace them, so name"
@@ -82,10 +87,27 @@ class Files:
             )
         return Description(
             flavour="files",
-            size=estimate.objects["byte"],
-            facts={"paths": [_facts(given, path, points) for given, path in zip(self.given, self.paths)]},
+            size=size,
+            facts={
+                "paths": [_facts(given, path, points) for given, path in zip(self.given, self.paths)],
+                "exclude": list(self.datastore.options.get("exclude") or []),
+            },
             warnings=tuple(warnings),
         )
+
+    def _estimate(self) -> tuple[int, list[str]]:
+        """Bytes, as far as they are counted in a few seconds, and SQLite databases that are in use."""
+        size, databases, until = 0, [], time.monotonic() + LOOK
+        for path in self.paths:
+            for name, status in tree.walk(path, until, self._left_out):
+                size += status.st_size if tree.kind_of(status.st_mode) == "file" else 0
+                if name.endswith("-wal") and _is_sqlite(name[: -len("-wal")]):
+                    databases.append(name[: -len("-wal")])
+        return size, databases
+
+    def _left_out(self, path: str) -> bool:
+        """Whether this datastore's backups leave a path out."""
+        return files_exclude.excluded(path, self._patterns)
 
     def _check_paths(self) -> None:
         for given, path in zip(self.given, self.paths):
@@ -101,7 +123,7 @@ class Files:
         present = [path for path in self.paths if os.path.lexists(path)]
         names: list[str] = []
         for path in present:
-            for name, _status in tree.walk(path):
+            for name, _status in tree.walk(path, skip=self._left_out):
                 if name != path or not os.path.isdir(path):
                     names.append(name if len(self.paths) > 1 else os.path.relpath(name, path).replace("..", path))
                 if len(names) >= OBJECTS:
@@ -109,7 +131,9 @@ class Files:
         return Target(
             exists=bool(present),
             objects=tuple(names[:OBJECTS]),
-            fingerprint=tree.count_tree(present) if level else None,
+            fingerprint=tree.count(entry for path in present for entry in tree.walk(path, skip=self._left_out))
+            if level
+            else None,
         )
 
     def reach(self) -> Reach:
@@ -127,7 +151,7 @@ class Files:
         exclude = [f"{tree.PREFIX}*", *(self.datastore.options.get("exclude") or [])]
         home = os.path.realpath(self.context.state_dir)
         if any(tree.is_within(home, path) for path in self.paths):
-            exclude.append(home)  # our own scratch and journals
+            exclude.append(files_exclude.escaped(home))  # our own scratch and journals
         yield TreeSnapshot(self.paths, tuple(exclude))
 
     # Restoring -----------------------------------------------------------------------------------
@@ -185,8 +209,9 @@ class Files:
                 )
 
     def stage_targets(self, scratch: str) -> Mapping[Path, tuple[str, ...]]:
-        """What the store restores into which stage directory, by path as it was backed up."""
-        return {Path(stage): tuple(pair.stored for pair in pairs) for stage, pairs in self._staged(scratch).items()}
+        """What the store restores into which stage directory: patterns of the paths as they were backed up."""
+        stages = self._staged(scratch).items()
+        return {Path(stage): tuple(files_exclude.escaped(pair.stored) for pair in pairs) for stage, pairs in stages}
 
     def load(self, part: Part, scratch: str) -> Loader:
         raise OpsError("files are restored by the store, not loaded from a stream")
@@ -256,6 +281,7 @@ class Files:
     def swap(self, part: Part, scratch: str, step: Step) -> None:
         old_name = _hidden(self.context.scratch_name(self.datastore.name, "old"))
         points = tree.mount_points()
+        patterns = files_exclude.compiled(part.facts.get("exclude", ()))
         items: list[files_swap.Item] = []
         for stage, pairs in self._staged(scratch).items():
             for pair in pairs:
@@ -263,7 +289,10 @@ class Files:
                 old = os.path.join(os.path.dirname(stage), old_name)
                 if not inside:
                     old = os.path.join(old, str(len(items)))
-                items.append(files_swap.Item(pair.path, stage + pair.stored, old, inside, pair.parents))
+                carried: tuple[str, ...] = ()
+                if patterns and os.path.isdir(pair.path):
+                    carried = tuple(files_exclude.left_out(pair.path, patterns, pair.stored))
+                items.append(files_swap.Item(pair.path, stage + pair.stored, old, inside, pair.parents, carried))
         try:
             files_swap.swap(items, step)
         except (OpsError, OSError):
@@ -278,6 +307,14 @@ class Files:
 
     def finish(self, step: Step) -> None:
         files_swap.finish(step, self.context.warn)
+
+
+def _is_sqlite(path: str) -> bool:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
 
 
 def _hidden(scratch: str) -> str:

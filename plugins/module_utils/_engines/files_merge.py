@@ -35,9 +35,9 @@ def merge(trees: Iterable[tuple[str, str]]) -> list[str]:
     for staged, live in trees:
         for path, _status in tree.walk(staged):
             counterpart = live + path[len(staged) :]
-            if is_env_file(os.path.basename(path)) and os.path.isfile(path) and not os.path.islink(path):
-                if os.path.isfile(counterpart) and _merge_one(Path(path), Path(counterpart)):
-                    merged.append(counterpart)
+            both = os.path.isfile(path) and not os.path.islink(path) and os.path.isfile(counterpart)
+            if both and is_env_file(os.path.basename(path)) and _merge_one(Path(path), Path(counterpart)):
+                merged.append(counterpart)
     return merged
 
 

@@ -47,7 +47,7 @@ def checked(options: Mapping[str, Any]) -> tuple[str, ...]:
     for index, path in enumerate(real):
         for other in range(len(real)):
             if other != index and is_within(path, real[other]):
-                raise Refused(f"{given[index]} is inside {given[other]}, or is the same", hint="Name the outer one only.")
+                raise Refused(f"{given[index]} is inside {given[other]}, or the same", hint="Name the outer one only.")
     return given
 
 
@@ -72,7 +72,8 @@ def matched(part: Part, given: Sequence[str]) -> tuple[list[Pair], list[str]]:
     known = [path for path in given if path in by_name]
     if known:
         warnings = [f"{path} is not in this backup and stays as it is" for path in given if path not in by_name]
-        warnings += [f"{path} of the backup is not restored: this datastore does not name it" for path in by_name if path not in given]
+        left = [path for path in by_name if path not in given]
+        warnings += [f"{path} of the backup is not restored: this datastore does not name it" for path in left]
         return [_pair(by_name[path], path) for path in known], warnings
     if len(given) != len(stored):
         raise Refused(

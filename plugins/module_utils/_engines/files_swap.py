@@ -11,6 +11,7 @@ out and in. The journal holds the plan and the inodes, so `undo` recognizes what
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -33,6 +34,7 @@ class Item:
     """One path of the datastore: where it is, where its staged copy is, where the old one will be kept.
 
     `parents`: owner and mode of the directories above it when it was backed up, outermost first.
+    `carried`: names inside, relative, that the backup left out by its excludes: they stay as they are.
     """
 
     path: str
@@ -40,6 +42,7 @@ class Item:
     old: str
     inside: bool
     parents: tuple[Mapping[str, Any], ...] = ()
+    carried: tuple[str, ...] = ()
 
 
 def swap(items: list[Item], step: Step) -> None:
@@ -69,6 +72,7 @@ def _planned(item: Item) -> Json:
         "original": inode(item.path),
         "restored": restored,
         "made": [],
+        "carried": list(item.carried),
     }
     if item.inside:
         entry.update(phase="planned", metadata=tree.metadata(item.path))
@@ -92,6 +96,7 @@ def _swap_whole(entry: Json) -> None:
         else:
             os.rename(path, old)
             os.rename(staged, path)
+        _carry(entry)
         sync_directory(Path(old).parent)
     sync_directory(Path(path).parent)
 
@@ -119,6 +124,8 @@ def _undo_whole(entry: Mapping[str, Any], warn: Warn) -> None:
     if inode(path) == original:
         return
     where = next((place for place in (old, staged) if inode(place) == original), None)
+    if where is not None and inode(path) == entry["restored"]:
+        _carry_back(entry, where)
     if where is None:
         raise Mismatch(f"what was at {path} before the swap is no longer at {old}", hint="Restore the safety copy.")
     if os.path.lexists(path):
@@ -152,6 +159,7 @@ def _swap_inside(entry: Json, step: Step) -> None:
     _phase(entry, step, "in")
     for name in _entries(staged):
         os.rename(os.path.join(staged, name), os.path.join(path, name))
+    _carry(entry)
     sync_directory(Path(path))
     tree.apply_metadata(path, tree.metadata(staged))
     _phase(entry, step, "done")
@@ -163,6 +171,7 @@ def _undo_inside(entry: Json, step: Step, warn: Warn) -> None:
         if not os.path.isdir(old):
             raise Mismatch(f"what was in {path} before the swap is no longer in {old}", hint="Restore the safety copy.")
         os.makedirs(staged, mode=0o700, exist_ok=True)
+        _carry_back(entry, old)
         for name in _entries(path):
             _move(os.path.join(path, name), os.path.join(staged, name))
         _phase(entry, step, "out")
@@ -185,6 +194,33 @@ def _phase(entry: Json, step: Step, phase: str) -> None:
 
 def _entries(directory: str) -> list[str]:
     return sorted(name for name in os.listdir(directory) if not name.startswith(PREFIX))
+
+
+# what the backup left out ----------------------------------------------------------------------------
+
+
+def _carry(entry: Mapping[str, Any]) -> None:
+    """Move what the backup left out from the old tree to the new one, with the directories it needs."""
+    for relative in entry["carried"]:
+        source, target = os.path.join(entry["old"], relative), os.path.join(entry["path"], relative)
+        if os.path.lexists(source) and not os.path.lexists(target):
+            _grow(entry["old"], entry["path"], os.path.dirname(relative))
+            os.rename(source, target)
+
+
+def _grow(old: str, new: str, relative: str) -> None:
+    """Make a directory of the old tree in the new one, and those above it."""
+    if relative and not os.path.isdir(os.path.join(new, relative)):
+        _grow(old, new, os.path.dirname(relative))
+        os.mkdir(os.path.join(new, relative), 0o700)
+        tree.apply_metadata(os.path.join(new, relative), tree.metadata(os.path.join(old, relative)))
+
+
+def _carry_back(entry: Mapping[str, Any], old: str) -> None:
+    for relative in entry["carried"]:
+        source, target = os.path.join(entry["path"], relative), os.path.join(old, relative)
+        if os.path.lexists(source) and not os.path.lexists(target) and os.path.isdir(os.path.dirname(target)):
+            os.rename(source, target)
 
 
 # both ------------------------------------------------------------------------------------------------
@@ -243,7 +279,5 @@ def _move(source: str, target: str) -> None:
 
 def _remove_empty(path: Optional[str]) -> None:
     if path and os.path.basename(path):
-        try:
+        with contextlib.suppress(OSError):
             os.rmdir(path)
-        except OSError:
-            pass

@@ -13,7 +13,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -29,11 +29,13 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 # Counting --------------------------------------------------------------------------------------------
 
 
-def walk(path: str, until: Optional[float] = None) -> Iterator[tuple[str, os.stat_result]]:
+def walk(
+    path: str, until: Optional[float] = None, skip: Optional[Callable[[str], bool]] = None
+) -> Iterator[tuple[str, os.stat_result]]:
     """A path and everything below it, without following links, and without our own stages.
 
-    `until`: a time (`time.monotonic`) at which to stop. What vanishes meanwhile or cannot be read is
-    left out: the store reads everything itself and says so then.
+    `until`: a time (`time.monotonic`) at which to stop. `skip`: says what to leave out. What vanishes
+    meanwhile or cannot be read is left out: the store reads everything itself and says so then.
     """
     pending = [path]
     while pending:
@@ -42,8 +44,9 @@ def walk(path: str, until: Optional[float] = None) -> Iterator[tuple[str, os.sta
             status = os.lstat(current)
             yield current, status
             if stat.S_ISDIR(status.st_mode):
-                names = sorted(os.listdir(current), reverse=True)
-                pending += [os.path.join(current, name) for name in names if not name.startswith(PREFIX)]
+                names = [name for name in sorted(os.listdir(current), reverse=True) if not name.startswith(PREFIX)]
+                inner = [os.path.join(current, name) for name in names]
+                pending += [each for each in inner if skip is None or not skip(each)]
         except OSError:
             continue
         if until is not None and time.monotonic() > until:
@@ -61,18 +64,21 @@ def kind_of(mode: int) -> Optional[str]:
     return None if stat.S_ISSOCK(mode) else "other"
 
 
-def count_tree(paths: Iterable[str], until: Optional[float] = None) -> Fingerprint:
+def count_tree(paths: Iterable[str]) -> Fingerprint:
     """Counts of what is at the paths and below them, by kind, and the bytes of the files.
 
     Every name counts: a file with two hard links below the paths is two files.
     """
+    return count(entry for path in paths for entry in walk(path))
+
+
+def count(entries: Iterable[tuple[str, os.stat_result]]) -> Fingerprint:
     counts = dict.fromkeys(KINDS, 0)
-    for path in paths:
-        for _name, status in walk(path, until):
-            kind = kind_of(status.st_mode)
-            if kind:
-                counts[kind] += 1
-                counts["byte"] += status.st_size if kind == "file" else 0
+    for _name, status in entries:
+        kind = kind_of(status.st_mode)
+        if kind:
+            counts[kind] += 1
+            counts["byte"] += status.st_size if kind == "file" else 0
     return Fingerprint(objects=counts)
 
 

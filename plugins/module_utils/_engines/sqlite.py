@@ -7,34 +7,34 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import errno
-import io
 import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, ClassVar, Optional, cast
+from typing import Any, ClassVar, Optional
 
 from .._core.context import Context
 from .._core.errors import Mismatch, OpsError, Refused, Unavailable, at
 from .._core.io import friendly_os_errors, private_directory
 from .._core.journal import Step
-from .._core.model import Datastore, Description, Fingerprint, Part
+from .._core.model import Datastore, Description, Fingerprint, Json, Part
 from .._core.place import HostPlace, Place
 from .._platform.application import Application
 from . import sqlite_file, sqlite_fingerprint, sqlite_swap
 from .base import DumpOptions, Reach, Session, Target
-from .sqlite_file import Header, opened, opened_live, pragma
+from .sqlite_file import opened, opened_live, pragma
+from .sqlite_place import Location, locate
+from .sqlite_stream import FileLoader, SQLiteSnapshot
 
 FORMAT = "sqlite"
 
 
 class SQLite:
-    """One SQLite database file on this host."""
+    """One SQLite database file, on this host or in a container's volume."""
 
     OPTIONS: ClassVar[Mapping[str, Any]] = {
+        "container": {"type": "str"},
         "path": {"type": "path", "required": True},
         "vacuum": {"type": "bool", "default": False},
         "newest": {
@@ -52,17 +52,21 @@ class SQLite:
         self.context = context
         self.place: Place = HostPlace(context)
         self.wait = sqlite_file.WAIT
+        self._location: Optional[Location] = None
         self._directories: dict[str, Path] = {}
 
     # Looking -------------------------------------------------------------------------------------
 
     @property
+    def location(self) -> Location:
+        if self._location is None:
+            self._location = locate(self.datastore.options)
+        return self._location
+
+    @property
     def path(self) -> Path:
-        """The file itself; SQLite keeps its log beside the file that a symbolic link leads to."""
-        given = Path(self.datastore.options["path"])
-        if not given.is_absolute():
-            raise Refused(f"path {given} is not absolute", hint="Give the whole path of the database file.")
-        return Path(os.path.realpath(given))
+        """The file itself, on this host; SQLite keeps its log beside the file that a symbolic link leads to."""
+        return self.location.path
 
     def ping(self) -> None:
         with opened_live(self.path, wait=self.wait):
@@ -77,10 +81,7 @@ class SQLite:
         path = self.path
         with opened_live(path, wait=self.wait) as live:
             self._check_newest(live)
-            facts = {
-                name: pragma(live, name)
-                for name in ("user_version", "application_id", "journal_mode", "page_size", "encoding", "auto_vacuum")
-            }
+            facts = _facts(live)
             revision = sqlite_fingerprint.schema_revision(live)
         status = path.stat()
         facts.update(uid=status.st_uid, gid=status.st_gid, mode=status.st_mode & 0o7777)
@@ -94,7 +95,12 @@ class SQLite:
             size=size,
             schema_revision=revision,
             facts=facts,
+            warnings=self._ephemeral(),
         )
+
+    def _ephemeral(self) -> tuple[str, ...]:
+        given, layer = self.datastore.options["path"], self.location.layer
+        return (f"{given} is in no volume of container {layer}: it is lost when that is recreated",) if layer else ()
 
     def _check_newest(self, live: sqlite3.Connection) -> None:
         newest = self.datastore.options.get("newest")
@@ -134,15 +140,15 @@ class SQLite:
         try:
             with friendly_os_errors(f"copying {self.path}"):
                 with opened_live(self.path, wait=self.wait) as live:
+                    facts = _facts(live)
                     if vacuum:
                         live.execute("COMMIT")  # VACUUM INTO takes its own view and refuses to be inside one
                     sqlite_file.copy_to_new(live, copy, vacuum)
                 with at(untouched="Nothing was stored; earlier backups are untouched."):
                     sqlite_file.check_copy(copy)
+            newest = self.datastore.options.get("newest")
             flags = ("vacuum",) if vacuum else ()
-            yield SQLiteSnapshot(
-                f"{self.datastore.name}.sqlite", FORMAT, flags, copy, options.level, self.datastore.options.get("newest")
-            )
+            yield SQLiteSnapshot(f"{self.datastore.name}.sqlite", FORMAT, flags, facts, copy, options.level, newest)
         finally:
             _remove(copy)
 
@@ -152,10 +158,16 @@ class SQLite:
         if part.format != FORMAT:
             raise Refused(f"this backup of {part.datastore} has the format {part.format}, not {FORMAT}")
         path = self.path
+        if self.location.layer:
+            raise Refused(
+                f"the database is in no volume of container {self.location.layer}, and nothing can be put there while"
+                " the container is stopped",
+                hint="Keep the database in a volume, and restore it there.",
+            )
         if path.is_dir():
             sqlite_file.check_exists(path)
         if not path.parent.is_dir():
-            raise Refused(f"there is no directory {path.parent}", hint="Make it, with the application's owner and mode.")
+            raise Refused(f"there is no directory {path.parent}", hint="Make it, with the application's owner.")
         if not os.access(path.parent, os.W_OK):
             raise Unavailable(f"the directory {path.parent} cannot be written to", hint="Run as its owner or as root.")
         if _version(part.server_version) > _version(sqlite3.sqlite_version):
@@ -246,118 +258,15 @@ class SQLite:
         return self._scratch_directory(scratch) / f"{scratch}.sqlite"
 
 
-@dataclasses.dataclass
-class SQLiteSnapshot:
-    """A private copy of the database: the dump's bytes and the fingerprint come from the same file."""
-
-    filename: str
-    format: str
-    flags: tuple[str, ...]
-    path: Path
-    level: str
-    newest: Optional[Mapping[str, Any]]
-
-    def dump(self) -> FileProducer:
-        return FileProducer(self.path)
-
-    def fingerprint(self) -> Fingerprint:
-        with opened(self.path, immutable=True) as copy:
-            return sqlite_fingerprint.fingerprint(copy, self.level, self.newest)
-
-    def complete(self, head: bytes, end: bytes) -> bool:
-        header = Header.parse(head)
-        return header is not None and header.size == self.path.stat().st_size and _tail(self.path, len(end)) == end
-
-
-class FileProducer:
-    """The copy, read from its start to its end."""
-
-    def __init__(self, path: Path) -> None:
-        self.stdout: IO[bytes] = io.FileIO(path)
-        self._size = path.stat().st_size
-
-    def finish(self) -> Mapping[str, int]:
-        read = self._size if self.stdout.closed else self.stdout.tell()
-        self.stdout.close()
-        if read != self._size:
-            raise Mismatch(f"only {read} of {self._size} bytes of the copy were read")
-        return {"sqlite3": 0}
-
-    def kill(self) -> None:
-        self.stdout.close()
-
-
-class FileLoader:
-    """Writes the stream into the staged file, and looks at what it has become."""
-
-    def __init__(self, path: Path, context: Context) -> None:
-        self._path = path
-        self._context = context
-        with friendly_os_errors("making the staged copy"):
-            path.unlink(missing_ok=True)
-            self._sink = _Sink(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-
-    @property
-    def stdin(self) -> IO[bytes]:
-        return cast(IO[bytes], self._sink)
-
-    def finish(self) -> None:
-        with friendly_os_errors(f"writing the staged copy {self._path}"):
-            self._sink.close()
-            if self._sink.error is not None:
-                raise self._sink.error
-            sqlite_file.sync(self._path)
-        sqlite_file.check_copy(self._path)
-        broken = sqlite_file.foreign_key_violations(self._path)
-        if broken:
-            self._context.warn(f"rows without their parent, as the backup holds them: {', '.join(broken)}")
-
-    def kill(self) -> None:
-        self._sink.close()
-        self._path.unlink(missing_ok=True)
-
-
-class _Sink(io.RawIOBase):
-    """Writes all it is given; remembers why it could not, and then looks like a pipe whose reader has
-    gone, so that whoever writes asks `finish` for the reason as with every other loader."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__()
-        self._descriptor = descriptor
-        self.error: Optional[OSError] = None
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data)
-        written = 0
-        while written < len(view):
-            try:
-                written += os.write(self._descriptor, view[written:])
-            except OSError as error:
-                self.error = error
-                raise BrokenPipeError(errno.EPIPE, "the staged copy cannot be written") from error
-        return written
-
-    def close(self) -> None:
-        if not self.closed:
-            os.close(self._descriptor)
-        super().close()
+def _facts(connection: sqlite3.Connection) -> Json:
+    """What a restore gives back, or must know."""
+    names = ("user_version", "application_id", "journal_mode", "page_size", "encoding", "auto_vacuum")
+    return {name: pragma(connection, name) for name in names}
 
 
 def _remove(path: Path) -> None:
     for each in (path, *sqlite_file.sidecars(path)):
         each.unlink(missing_ok=True)
-
-
-def _tail(path: Path, size: int) -> bytes:
-    with open(path, "rb") as stream:
-        stream.seek(max(0, path.stat().st_size - size))
-        return stream.read()
 
 
 def _version(text: str) -> tuple[int, ...]:

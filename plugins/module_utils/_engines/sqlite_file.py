@@ -61,7 +61,9 @@ def quoted(name: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(path: Path, mode: str = "ro", *, immutable: bool = False, wait: float = WAIT) -> Iterator[sqlite3.Connection]:
+def opened(
+    path: Path, mode: str = "ro", *, immutable: bool = False, wait: float = WAIT
+) -> Iterator[sqlite3.Connection]:
     """A connection to a file that exists (it is never made, except with mode `rwc`).
 
     `immutable` is for our own copies: no lock, no `-wal` and `-shm` beside them.

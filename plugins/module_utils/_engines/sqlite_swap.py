@@ -19,11 +19,12 @@ import dataclasses
 import errno
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
-from .._core.errors import Mismatch, OpsError
+from .._core.errors import Busy, Mismatch, OpsError
 from .._core.io import friendly_os_errors, sync_directory
 from .._core.journal import Step
 from . import sqlite_file
@@ -85,7 +86,7 @@ def _into(plan: Swap, step: Step) -> None:
             journal_mode=pragma(watcher, "journal_mode"),
             owner=_owner(path),
         )
-        _keep(plan)
+        _keep_unchanged(plan, watcher)
         # The backup API raises the schema's version by one in the transaction that brings the new
         # content: that is how undo knows whether it was committed.
         step.save(phase="swapping", schema=pragma(watcher, "schema_version"))
@@ -93,6 +94,16 @@ def _into(plan: Swap, step: Step) -> None:
     if plan.journal_mode:
         sqlite_file.set_journal_mode(path, plan.journal_mode, plan.warn)
     step.save(phase="swapped")
+
+
+def _keep_unchanged(plan: Swap, watcher: sqlite3.Connection) -> None:
+    """Keep the live content; again when somebody wrote meanwhile, whom the caller should have stopped."""
+    for _attempt in range(3):
+        before = pragma(watcher, "data_version")
+        _keep(plan)
+        if pragma(watcher, "data_version") == before:
+            return
+    raise Busy(f"{plan.path} is still being written to", hint="Stop what uses it; name its service in `stop`.")
 
 
 def _keep(plan: Swap) -> None:
@@ -121,9 +132,7 @@ def _write_into(source_path: Path, path: Path, wait: float) -> None:
 def _undo_into(data: Mapping[str, Any], warn: Callable[[str], None], wait: float) -> None:
     path, old = Path(data["path"]), Path(data["old"])
     if not old.exists():
-        raise Mismatch(
-            f"the copy of the live data before the swap, {old}, is gone", hint="Restore the safety copy."
-        )
+        raise Mismatch(f"the copy of the live data before the swap, {old}, is gone", hint="Restore the safety copy.")
     if look(path, wait) != READABLE:
         _install(old, path, path.with_name(f".day2-{old.name}"), data["owner"])
     else:
@@ -292,7 +301,8 @@ def _give(path: Path, owner: Mapping[str, int]) -> None:
 
 
 def _copy_file(source: Path, target: Path) -> None:
-    with open(source, "rb") as reader, open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as writer:
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as writer, open(source, "rb") as reader:
         shutil.copyfileobj(reader, writer, 1 << 20)
         writer.flush()
         os.fsync(writer.fileno())
