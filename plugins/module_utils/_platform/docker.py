@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib.util
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
 from .._core import drivers
+from .._core.context import Context
 from .._core.errors import Refused, Unavailable
 from .containers import Container, Listed, Volume, matching, missing, not_running, parse, parse_listed, same_mounts
+
+SOCKET = "/var/run/docker.sock"
 
 
 class Docker:
@@ -69,6 +74,22 @@ class Docker:
             )
         return (running or found)[0]
 
+    def stop(self, identifier: str, timeout: Optional[int] = None) -> None:
+        """Stop a container and wait for its end; nothing happens where it is stopped or gone.
+
+        `timeout`: seconds until it is killed, its own grace period where None. After this it does not
+        restart by its restart policy, until the engine itself is restarted.
+        """
+        with self._errors(), contextlib.suppress(self._sdk.errors.NotFound):
+            inspected = self.client.api.inspect_container(identifier)
+            grace = timeout if timeout is not None else inspected["Config"].get("StopTimeout")
+            # Named always, because the SDK itself waits for the answer only as long as it knows of.
+            self.client.api.stop(identifier, timeout=10 if grace is None else grace)
+
+    def start(self, identifier: str) -> None:
+        with self._errors():
+            self.client.api.start(identifier)
+
     def volume(self, name: str) -> Volume:
         try:
             with self._errors():
@@ -112,3 +133,23 @@ class Docker:
 
 def _short(error: Exception) -> str:
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+def reachable(context: Context, needed: bool) -> bool:
+    """Whether this host has a Docker engine that this process may and can ask.
+
+    Where nothing that is described needs Docker, an engine that cannot be asked earns a warning, because
+    containers that use the same files are not found then.
+    """
+    if needed or os.environ.get("DOCKER_HOST"):
+        return True
+    if not os.path.exists(SOCKET):
+        return False
+    if importlib.util.find_spec("docker") is None:
+        reason = "the Python package docker is not installed"
+    elif not os.access(SOCKET, os.W_OK):
+        reason = "this user may not"
+    else:
+        return True
+    context.warn(f"This host has a Docker engine, which was not asked which containers use the data: {reason}.")
+    return False

@@ -21,10 +21,13 @@ from typing import Optional
 from .._core import io
 from .._core.errors import Refused, Unavailable
 
-_START = re.compile(r"^[^\S\n]*(?:export[^\S\n]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[^\S\n]*=[^\S\n]*")
+_START = re.compile(r"^[^\S\n]*(?:export[^\S\n]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[^\S\n]*(?:=|:(?=[^\S\n]))[^\S\n]*")
 _PLAIN = re.compile(r"^[A-Za-z0-9_.~:/@%+,=-]*$")
 _REFERENCE = re.compile(r"\\\$|\$\{(?P<braced>[A-Za-z_]\w*)(?P<rule>:?[-+?])?(?P<word>[^}]*)\}|\$(?P<bare>[A-Za-z_]\w*)")
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "'": "'", "$": "\\$", "`": "`"}
+# In double quotes, as Compose has them. A dollar sign keeps its backslash until references are expanded.
+_ESCAPES: Mapping[str, str] = dict(
+    zip("abfnrtv\"'\\`$", ("\a", "\b", "\f", "\n", "\r", "\t", "\v", '"', "'", "\\", "`", "\\$"))
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,14 +213,16 @@ def _line(text: str, position: int) -> Line:
         quoted = _quoted(text, begin, mark)
         if quoted is not None:
             value, stop, rest_end = quoted
-            return Line(text[position:rest_end], name, value, mark == "'", text[stop:rest_end].strip())
+            rest = text[stop:rest_end].strip()
+            comment = rest if rest.startswith("#") else ""
+            return Line(text[position:rest_end], name, value, mark == "'", comment)
     value, comment = _unquoted(first[start.end() :])
     return Line(first, name, value, False, comment)
 
 
 def _quoted(text: str, begin: int, mark: str) -> Optional[tuple[str, int, int]]:
-    """Value, end of the quote, end of its last line; None where the quote is not closed, or where more
-    than a comment follows it (then the quotes are part of the value)."""
+    """Value, end of the quote, end of its last line; None where the quote is not closed. What follows the
+    quote on its line does not count, as for Compose."""
     value = []
     position = begin + 1
     while position < len(text) and text[position] != mark:
@@ -232,8 +237,7 @@ def _quoted(text: str, begin: int, mark: str) -> Optional[tuple[str, int, int]]:
     stop = position + 1
     newline = text.find("\n", stop)
     rest_end = len(text) if newline < 0 else newline + 1
-    rest = text[stop:rest_end].strip()
-    return ("".join(value), stop, rest_end) if not rest or rest.startswith("#") else None
+    return "".join(value), stop, rest_end
 
 
 def _unquoted(rest: str) -> tuple[str, str]:

@@ -18,7 +18,7 @@ def below(root: Path, path: str) -> Path:
     An absolute symbolic link starts at that root: /proc/PID/root/var/run/postgresql, left to the kernel,
     would lead through `/var/run -> /run` to this host's own server. What does not exist is left as it is.
     """
-    pending = [part for part in reversed(PurePosixPath("/", path).parts[1:])]
+    pending = list(reversed(PurePosixPath("/", path).parts[1:]))
     seen: list[str] = []
     links = 0
     while pending:

@@ -17,16 +17,49 @@ from .._core.process import Command, run
 Properties = Mapping[str, Sequence[str]]
 
 
+ACTIVE = ("active", "activating", "reloading")
+
+
+def running() -> bool:
+    """Whether systemd manages this host."""
+    return Path("/run/systemd/system").is_dir()
+
+
 def show(unit: str, *properties: str) -> Properties:
     """The values of a unit's properties (a property may stand several times)."""
-    argv = ("systemctl", "show", "--no-pager", "-p", ",".join(("LoadState", *properties)), "--", unit)
-    try:
-        found = parse_show(run(Command(argv), timeout=30).text)
-    except ToolFailed as error:
-        raise Unavailable(f"systemd cannot be asked about {unit} ({error.stderr_tail or error.what})") from None
+    found = show_all([unit], *properties)[0]
     if "not-found" in found.get("LoadState", ()):
         raise Unavailable(f"there is no systemd unit {unit} on this host", hint="See systemctl list-units --all.")
     return found
+
+
+def show_all(units: Sequence[str], *properties: str) -> list[Properties]:
+    """The same of many units with one call, in their order."""
+    if not units:
+        return []
+    wanted = ",".join(("Id", "LoadState", "ActiveState", *properties))
+    argv = ("systemctl", "show", "--no-pager", "-p", wanted, "--", *units)
+    try:
+        output = run(Command(argv), timeout=60).text
+    except ToolFailed as error:
+        raise Unavailable(f"systemd cannot be asked about {units[0]} ({error.stderr_tail or error.what})") from None
+    return [parse_show(block) for block in output.split("\n\n")]
+
+
+def active(*types: str) -> list[str]:
+    """The names of the active units of these types."""
+    states = ",".join(ACTIVE)
+    argv = ("systemctl", "list-units", "--no-pager", "--no-legend", "--plain", "--full", f"--state={states}")
+    output = run(Command((*argv, f"--type={','.join(types)}")), timeout=60).text
+    return [line.split()[0] for line in output.splitlines() if line.strip()]
+
+
+def is_active(properties: Properties) -> bool:
+    return first(properties, "ActiveState") in ACTIVE
+
+
+def first(properties: Properties, name: str) -> str:
+    return next(iter(properties.get(name, ())), "")
 
 
 def parse_show(output: str) -> dict[str, list[str]]:
@@ -41,7 +74,10 @@ def parse_show(output: str) -> dict[str, list[str]]:
 
 def environment(unit: str) -> dict[str, str]:
     """What a start of the unit would find in its environment: `Environment=`, then its files."""
-    properties = show(unit, "Environment", "EnvironmentFiles")
+    return environment_of(unit, show(unit, "Environment", "EnvironmentFiles"))
+
+
+def environment_of(unit: str, properties: Properties) -> dict[str, str]:
     values: dict[str, str] = {}
     for line in properties.get("Environment", ()):
         values.update(parse_environment(line))
