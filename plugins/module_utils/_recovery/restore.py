@@ -143,7 +143,7 @@ def _plan(operation: Operation, request: Request, into: Sequence[Mapping[str, An
     overlay = {
         entry["datastore"]: {k: v for k, v in entry.items() if k != "datastore" and v is not None} for entry in into
     }
-    named = services.resolve(request.stop)
+    named = services.named(request.stop)
     return Plan(entry, manifest, pairs, targets, overlay, named)
 
 
@@ -268,10 +268,10 @@ def _stop(operation: Operation, plan: Plan, journal: Journal) -> list[Consumer]:
             f"{', '.join(str(one) for one in immovable[:3])} use the data and belong to no service that could be stopped",
             hint="End them, or name the service that runs them in `stop`.",
         )
-    running = [one for one in found if services.is_running(one)]
+    running = services.running(found)
     journal.record(phase=unfinished.STOPPING, stopped=[one.to_json() for one in running])
     services.stop(running)
-    still = [one for one in _consumers(operation, plan) if services.is_running(one)]
+    still = services.running(_consumers(operation, plan))
     if still:
         raise Refused(
             f"{', '.join(str(one) for one in still[:3])} still use the data after the services were stopped",

@@ -35,6 +35,7 @@ DESCRIBED: argspec.Spec = {
         "options": argspec.datastore_spec(ENGINES),
     },
 }
+UNITS = (".service", ".timer", ".socket", ".target", ".path")
 _DRIVERS = {"mariadb": "pymysql", "postgresql": "psycopg"}
 
 
@@ -52,7 +53,8 @@ def drivers(params: Mapping[str, Any]) -> tuple[str, ...]:
     """The Python packages that this run will import."""
     names = {_DRIVERS[entry["engine"]] for entry in params["datastores"] if entry["engine"] in _DRIVERS}
     described = [*params["datastores"], *params.get("into", ()), *params.get("scratch", ())]
-    if params.get("project") or any(entry.get("container") or entry.get("volume") for entry in described):
+    containers = [name for name in params.get("stop") or () if not name.endswith(UNITS)]
+    if params.get("project") or containers or any(entry.get("container") or entry.get("volume") for entry in described):
         names.add("docker")
     return tuple(sorted(names))
 

@@ -113,7 +113,7 @@ def back(operation: Operation, journal: Journal, engines: dict[str, Engine]) -> 
         with at(str(engine.datastore), stage="undo"):
             engine.place.end_run()
             engine.drop_scratch(operation.context.scratch_name(name, "stage"))
-    start(journal)
+    start(operation.context, journal)
 
 
 def complete(operation: Operation, journal: Journal, engines: dict[str, Engine]) -> None:
@@ -121,7 +121,7 @@ def complete(operation: Operation, journal: Journal, engines: dict[str, Engine])
     for name, part in journal.header["parts"].items():
         with at(str(engines[name].datastore), stage="accounts"):
             engines[name].grant_accounts(Part.from_json(part), journal.header["accounts"])
-    start(journal)
+    start(operation.context, journal)
     for step in journal.named("swap"):
         engine = engines[step.data["datastore"]]
         if step.state != journals.FINISHED:
@@ -133,12 +133,13 @@ def complete(operation: Operation, journal: Journal, engines: dict[str, Engine])
             engine.drop_scratch(operation.context.scratch_name(name, "stage"))
 
 
-def start(journal: Journal) -> None:
+def start(context: Context, journal: Journal) -> None:
     """Start what this restore stopped."""
     stopped = [Consumer.from_json(one) for one in journal.header["stopped"]]
     if stopped:
         with at(stage="start"):
-            services.start(stopped)
+            for note in services.start(stopped):
+                context.warn(note)
 
 
 @contextlib.contextmanager
