@@ -65,7 +65,7 @@ class Uncovered:
         return any(name in own or name.rstrip("/") in own for name in names)
 
 
-def uncovered(context: Context, application: Application, covered: Covered) -> list[Uncovered]:
+def find(context: Context, application: Application, covered: Covered) -> list[Uncovered]:
     """What the application writes to or depends on that no datastore covers, and nobody acknowledged."""
     found: list[Uncovered] = []
     if application.project:
@@ -117,9 +117,7 @@ def _without_container(context: Context, project: Project, members: Sequence[Con
     return {name: service for name, service in services.items() if name not in present}
 
 
-def project_findings(
-    state: ProjectState, covered: Covered, everything: Sequence[Container] = ()
-) -> list[Uncovered]:
+def project_findings(state: ProjectState, covered: Covered, everything: Sequence[Container] = ()) -> list[Uncovered]:
     """The findings of one project. `everything`: all containers, as a server may be in another project."""
     found: list[Uncovered] = []
     servers = dict(_servers(state, covered, everything or state.containers))
@@ -135,9 +133,7 @@ def project_findings(
     return found
 
 
-def _servers(
-    state: ProjectState, covered: Covered, everything: Sequence[Container]
-) -> Iterator[tuple[str, Uncovered]]:
+def _servers(state: ProjectState, covered: Covered, everything: Sequence[Container]) -> Iterator[tuple[str, Uncovered]]:
     """Data servers in containers, by image or because a variable points to them, by container id."""
     for server in everything:
         if server.id in covered.containers:
@@ -204,9 +200,7 @@ def _server(pointer: Pointer, where: str, variables: Mapping[str, str]) -> Uncov
 # Mounts ---------------------------------------------------------------------------------------------
 
 
-def _mount_findings(
-    mounts: Sequence[AnyMount], service: str, project: str, covered: Covered
-) -> Iterator[Uncovered]:
+def _mount_findings(mounts: Sequence[AnyMount], service: str, project: str, covered: Covered) -> Iterator[Uncovered]:
     for mount in mounts:
         if not holds_data(mount) or _mount_covered(mount, covered):
             continue

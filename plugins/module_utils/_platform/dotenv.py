@@ -23,7 +23,9 @@ from .._core.errors import Refused, Unavailable
 
 _START = re.compile(r"^[^\S\n]*(?:export[^\S\n]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[^\S\n]*(?:=|:(?=[^\S\n]))[^\S\n]*")
 _PLAIN = re.compile(r"^[A-Za-z0-9_.~:/@%+,=-]*$")
-_REFERENCE = re.compile(r"\\\$|\$\{(?P<braced>[A-Za-z_]\w*)(?P<rule>:?[-+?])?(?P<word>[^}]*)\}|\$(?P<bare>[A-Za-z_]\w*)")
+_REFERENCE = re.compile(
+    r"\\\$|\$\{(?P<braced>[A-Za-z_]\w*)(?P<rule>:?[-+?])?(?P<word>[^}]*)\}|\$(?P<bare>[A-Za-z_]\w*)"
+)
 # In double quotes, as Compose has them. A dollar sign keeps its backslash until references are expanded.
 _ESCAPES: Mapping[str, str] = dict(
     zip("abfnrtv\"'\\`$", ("\a", "\b", "\f", "\n", "\r", "\t", "\v", '"', "'", "\\", "`", "\\$"))
@@ -169,7 +171,9 @@ def expand(value: str, environment: Mapping[str, str]) -> str:
 
 def read(path: Path) -> DotEnv:
     try:
-        return DotEnv.parse(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        # newline="": line ends stay as they are, for what is written back.
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as stream:
+            return DotEnv.parse(stream.read())
     except OSError as error:
         raise Unavailable(
             f"the env file {path} cannot be read ({error.strerror})", hint="Check env_files, and the file's owner."

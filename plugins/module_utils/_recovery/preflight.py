@@ -13,7 +13,7 @@ from pathlib import Path
 from .._core.errors import Refused, at
 from .._core.model import Description, Json
 from .._engines.base import DumpOptions, Engine
-from .._platform import compose, coverage
+from .._platform import coverage, release
 from .setup import Operation
 
 SPARE = 64 << 20  # bytes that must be free in a local repository, whatever is stored
@@ -64,18 +64,17 @@ def check_space(operation: Operation, described: Mapping[str, Description]) -> N
 def check_coverage(operation: Operation) -> None:
     """What the application writes to, and no datastore covers, is refused until it is acknowledged."""
     application = operation.application
-    if not application.project and not application.units:
+    if not application.project and not application.units and not application.env_files:
         return
     reaches = [engine.reach() for engine in operation.engines.values()]
-    found = coverage.find(
-        application,
-        covered_paths=[path for reach in reaches for path in reach.paths],
-        covered_volumes=[
-            str(e.datastore.options["volume"]) for e in operation.engines.values() if e.datastore.options.get("volume")
-        ],
-        covered_containers=[reach.container for reach in reaches if reach.container],
-        covered_hosts=[host for reach in reaches for host in reach.hosts],
+    volumes = (engine.datastore.options.get("volume") for engine in operation.engines.values())
+    covered = coverage.Covered(
+        paths=tuple(str(path) for reach in reaches for path in reach.paths),
+        volumes=tuple(str(volume) for volume in volumes if volume),
+        containers=tuple(reach.container for reach in reaches if reach.container),
+        hosts=tuple((host, reach.port) for reach in reaches for host in reach.hosts),
     )
+    found = coverage.find(operation.context, application, covered)
     if found:
         listed = "; ".join(str(one) for one in found)
         raise Refused(
@@ -87,7 +86,7 @@ def check_coverage(operation: Operation) -> None:
 def release_facts(operation: Operation) -> Json:
     """Git commit and images of the running application, where they can be told."""
     project = operation.application.project
-    return compose.release_facts(project) if project else {}
+    return release.release_facts(project) if project else {}
 
 
 def _device(path: Path) -> int:
