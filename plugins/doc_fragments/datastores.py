@@ -96,8 +96,8 @@ def _elsewhere(option: str, description: str) -> str:
 options:
   {option}:
     description:
-      - {description}
-      - Each entry names a datastore and the options that are different, for example V({{datastore: main, database: booking_copy}}).
+      - "{description}"
+      - "Each entry names a datastore and the options that are different, for example V({{datastore: main, database: booking_copy}})."
     type: list
     elements: dict
     default: []
