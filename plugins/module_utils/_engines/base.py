@@ -28,10 +28,13 @@ class DumpOptions:
     """What the user asked of a backup that an engine must know.
 
     `level`: `counts` or `full`. `exclude_tables`: names (`table`, or `schema.table`) of this datastore.
+    `salvage`: of a safety copy, made of data that may be damaged already: what is broken and would make
+    a regular backup refuse (an invalid view) is left out, with a warning that names it.
     """
 
     level: str = "counts"
     exclude_tables: tuple[str, ...] = ()
+    salvage: bool = False
 
 
 class Producer(Protocol):

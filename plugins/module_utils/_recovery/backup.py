@@ -47,9 +47,10 @@ class Request:
     allow_vanished: bool = False
     level: str = "counts"
     data_keys: tuple[str, ...] = ()
+    salvage: bool = False  # of a safety copy, see DumpOptions
 
     def options(self, datastore: str) -> DumpOptions:
-        return DumpOptions(self.level, tuple(self.exclude_tables.get(datastore, ())))
+        return DumpOptions(self.level, tuple(self.exclude_tables.get(datastore, ())), self.salvage)
 
 
 def from_params(context: Context, params: Mapping[str, Any]) -> Json:

@@ -67,18 +67,17 @@ def check_coverage(operation: Operation) -> None:
     if not application.project and not application.units and not application.env_files:
         return
     reaches = [engine.reach() for engine in operation.engines.values()]
-    volumes = (engine.datastore.options.get("volume") for engine in operation.engines.values())
-    covered = coverage.Covered(
+    volumes = [engine.datastore.options.get("volume") for engine in operation.engines.values()]
+    covered = Covered(
         paths=tuple(str(path) for reach in reaches for path in reach.paths),
-        volumes=tuple(str(volume) for volume in volumes if volume),
+        volumes=tuple(volume for volume in volumes if volume),
         containers=tuple(reach.container for reach in reaches if reach.container),
         hosts=tuple((host, reach.port) for reach in reaches for host in reach.hosts),
     )
-    found = coverage.find(operation.context, application, covered)
+    found = uncovered(operation.context, application, covered)
     if found:
-        listed = "; ".join(str(one) for one in found)
         raise Refused(
-            f"{len(found)} places of the application are in no datastore: {listed}",
+            f"{len(found)} places of the application are in no datastore: {'; '.join(map(str, found))}",
             hint="Describe each as a datastore, or name it in `uncovered` (day2_uncovered) when it needs no backup.",
         )
 

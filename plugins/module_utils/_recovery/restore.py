@@ -72,7 +72,7 @@ class Plan:
 
 def from_params(context: Context, params: Mapping[str, Any]) -> Json:
     """The module `restore`."""
-    operation = setup.prepare(context, params)
+    operation = setup.prepare(context, params).without_newest()
     request = _request(params)
     with at(f"restore {context.app.key}"), contextlib.ExitStack() as stack:
         held: Optional[locks.Held] = None
@@ -199,7 +199,7 @@ def _compare_revision(operation: Operation, engine: Engine, part: Part, target: 
     if target.empty or not target.readable or not part.schema_revision:
         return
     with contextlib.suppress(OpsError):
-        live = engine.describe(DumpOptions()).schema_revision
+        live = engine.describe(DumpOptions(salvage=True)).schema_revision
         if live and live != part.schema_revision:
             operation.context.warn(
                 f"{engine.datastore}: the backup's schema revision is {part.schema_revision}, the live one's {live}; "
@@ -310,8 +310,8 @@ def _safety_copy(operation: Operation, request: Request, plan: Plan) -> str:
         described = {}
         for engine in wanted:
             with at(str(engine.datastore)):
-                described[engine.datastore.name] = engine.describe(DumpOptions())
-        asked = backups.Request(kind="safety")
+                described[engine.datastore.name] = engine.describe(DumpOptions(salvage=True))
+        asked = backups.Request(kind="safety", salvage=True)
         return backups.make(operation, asked, wanted, described).id if wanted else ""
     except OpsError as error:
         if request.safety_copy == "required":

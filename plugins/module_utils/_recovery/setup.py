@@ -107,6 +107,16 @@ class Operation:
         options = argspec.own_options(store.name, store.engine, {**replaced, **given}, ENGINES)
         return registry.engine_for(dataclasses.replace(store, options=options), self.context, self.application)
 
+    def without_newest(self) -> Operation:
+        """For a restore: the live data may be damaged, and the column that tells their age may be gone."""
+        engines = {}
+        for name, engine in self.engines.items():
+            store = engine.datastore
+            options = {**store.options, "newest": None} if "newest" in store.options else store.options
+            bare = dataclasses.replace(store, options=options)
+            engines[name] = registry.engine_for(bare, self.context, self.application)
+        return dataclasses.replace(self, engines=engines)
+
 
 def prepare(context: Context, params: Mapping[str, Any]) -> Operation:
     """Everything validated that can be without connecting to anything."""

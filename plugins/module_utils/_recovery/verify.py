@@ -178,7 +178,8 @@ def _record(operation: Operation, report: Json) -> None:
     """The proof, as a snapshot of its own: never a change of the backup."""
     short = {key: report[key] for key in ("finished", "seconds", "whole", "level")}
     short["datastores"] = {
-        name: {key: one[key] for key in ("rows", "tables", "seconds")} for name, one in report["datastores"].items()
+        name: {key: one[key] for key in ("rows", "tables", "objects", "seconds")}
+        for name, one in report["datastores"].items()
     }
     tag = f"summary={manifests.pack(short)}"
     operation.restic.store_bytes(
