@@ -13,7 +13,8 @@ from pathlib import Path
 from .._core.errors import Refused, at
 from .._core.model import Description, Json
 from .._engines.base import DumpOptions, Engine
-from .._platform import coverage, release
+from .._platform import release
+from .._platform.coverage import Covered, uncovered
 from .setup import Operation
 
 SPARE = 64 << 20  # bytes that must be free in a local repository, whatever is stored
