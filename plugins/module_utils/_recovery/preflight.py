@@ -13,8 +13,8 @@ from pathlib import Path
 from .._core.errors import Refused, at
 from .._core.model import Description, Json
 from .._engines.base import DumpOptions, Engine
-from .._platform import release
-from .._platform.coverage import Covered, uncovered
+from .._platform import coverage, release
+from .._platform.coverage import Covered
 from .setup import Operation
 
 SPARE = 64 << 20  # bytes that must be free in a local repository, whatever is stored
@@ -75,7 +75,7 @@ def check_coverage(operation: Operation) -> None:
         containers=tuple(reach.container for reach in reaches if reach.container),
         hosts=tuple((host, reach.port) for reach in reaches for host in reach.hosts),
     )
-    found = uncovered(operation.context, application, covered)
+    found = coverage.find(operation.context, application, covered)
     if found:
         raise Refused(
             f"{len(found)} places of the application are in no datastore: {'; '.join(map(str, found))}",
