@@ -102,7 +102,9 @@ def _unknown(host: Described) -> list[str]:
 def _names(host: Described) -> list[str]:
     found = list(host.unreadable)
     if "day2_app" not in host.raw:
-        where = f"the variables of its group {host.groups[0]}" if host.groups else f"an application's group below {ROOT}"
+        where = (
+            f"the variables of its group {host.groups[0]}" if host.groups else f"an application's group below {ROOT}"
+        )
         found.append(f"host {host.name} has no day2_app: put {'it' if host.groups else 'the host'} into {where}.")
     for variable, value in (("day2_app", host.app), ("day2_instance", host.instance)):
         if value is not None and not NAME.match(value):
@@ -161,7 +163,9 @@ def nothing_matches(target: str, applications: Mapping[str, Sequence[str]], limi
             f"target {target!r} matches no host, and the inventory has no applications: "
             f"an application is a group that is a direct child of the group {ROOT}."
         )
-    return f"target {target!r} matches no host. The applications of this inventory are: {', '.join(sorted(applications))}."
+    return (
+        f"target {target!r} matches no host. The applications of this inventory are: {', '.join(sorted(applications))}."
+    )
 
 
 class ActionModule(ActionBase):
@@ -192,12 +196,19 @@ class ActionModule(ActionBase):
         if found:
             return {**result, "failed": True, "msg": "\n".join(["the inventory needs correcting:", *found])}
         names = [host.name for host in hosts]
-        return {**result, "changed": False, "inventory": {"target": target, "hosts": names, "applications": applications}}
+        return {
+            **result,
+            "changed": False,
+            "inventory": {"target": target, "hosts": names, "applications": applications},
+        }
 
     @staticmethod
     def _described(host: Any, applications: Mapping[str, Any], hostvars: Any) -> Described:
         raw = hostvars.raw_get(host.name)
-        values: dict[str, Optional[str]] = {"day2_app": None, "day2_instance": None if "day2_instance" in raw else "production"}
+        values: dict[str, Optional[str]] = {
+            "day2_app": None,
+            "day2_instance": None if "day2_instance" in raw else "production",
+        }
         unreadable = []
         for variable in ("day2_app", "day2_instance"):
             if variable not in raw:

@@ -42,14 +42,9 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Look at the inventory before anything else
-  hosts: localhost
-  connection: local
-  gather_facts: false
-  tasks:
-    - name: Check it
-      day2.ops.inventory_check:
-        target: "{{ target | default('day2', true) }}"
+- name: Look at the inventory before anything else, in a play on localhost
+  day2.ops.inventory_check:
+    target: "{{ target | default('day2', true) }}"
 """
 
 RETURN = r"""

@@ -110,7 +110,8 @@ requirements:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.day2.ops.plugins.module_utils._core import argspec, module as core_module
+from ansible_collections.day2.ops.plugins.module_utils._core import argspec
+from ansible_collections.day2.ops.plugins.module_utils._core import module as core_module
 from ansible_collections.day2.ops.plugins.module_utils._core.context import Context
 from ansible_collections.day2.ops.plugins.module_utils._core.model import Json
 from ansible_collections.day2.ops.plugins.module_utils._platform import requirements

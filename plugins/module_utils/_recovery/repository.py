@@ -6,23 +6,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional
 
 from .._core import lock
 from .._core.context import Context
-from .._core.errors import OpsError, Refused, Unavailable, at
+from .._core.errors import Refused, Unavailable, at
 from .._core.model import Json
-from .._store.restic import NO_REPOSITORY, NoRepository, Restic
+from .._store.restic import NoRepository, Restic
 from . import setup
-
-# How a backend says that the repository's configuration is not there, as opposed to a network, a
-# login or a server that fails. restic before 0.17 asks "Is there a repository …?" after all of them.
-_ABSENT = re.compile(
-    r"no such file or directory|do(es not|esn't) exist|NoSuch(Bucket|Key)|object not found|\b404\b", re.I
-)
 
 
 def from_params(context: Context, params: Mapping[str, Any]) -> Json:
@@ -45,21 +38,9 @@ def existing(restic: Restic) -> Optional[Mapping[str, Any]]:
     """Its configuration; None where there certainly is no repository. Any other failure is raised."""
     try:
         return restic.config()
-    except NoRepository as error:
-        if not is_absent(error):
-            raise Unavailable(
-                f"the repository {restic.repository.location} cannot be reached",
-                hint="Check its location, the network and the credentials.",
-                cmd=error.cmd,
-                rc=error.rc,
-                stderr_tail=error.stderr_tail,
-            ) from None
-    _check_directory(restic.repository.directory)
-    return None
-
-
-def is_absent(error: OpsError) -> bool:
-    return error.rc == NO_REPOSITORY or bool(_ABSENT.search(error.stderr_tail))
+    except NoRepository:
+        _check_directory(restic.repository.directory)
+        return None
 
 
 def _check_directory(directory: Optional[Path]) -> None:

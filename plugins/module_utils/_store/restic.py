@@ -30,6 +30,11 @@ from .._core.process import TAIL, Child, Command, failed
 MINIMUM = (0, 14, 0)
 MESSAGES = 1 << 20  # bytes of messages that are kept: every file that could not be read counts
 NO_REPOSITORY, LOCKED, WRONG_PASSWORD = 10, 11, 12
+# How a backend says that the repository's configuration is not there, as opposed to a network, a login
+# or a server that fails: before 0.17 restic asks "Is there a repository …?" after all of them.
+_ABSENT = re.compile(
+    r"no such file or directory|do(es not|esn't) exist|NoSuch(Bucket|Key)|object not found|\b404\b", re.I
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -330,11 +335,8 @@ def _collect(child: Child, timeout: Optional[float]) -> Result:
 def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsError:
     """What a failed restic means, with what to do about it."""
     details: dict[str, Any] = {"cmd": list(argv), "rc": rc, "stderr_tail": stderr[-TAIL:]}
-    if (
-        rc == NO_REPOSITORY
-        or "Is there a repository at the following location" in stderr
-        or "unable to open config file" in stderr
-    ):
+    opening = "Is there a repository at the following location" in stderr or "unable to open config file" in stderr
+    if rc == NO_REPOSITORY or (opening and _ABSENT.search(stderr)):
         return NoRepository(
             f"there is no repository at {location}",
             hint="Check the location; the role day2.ops.prepare creates a repository that is missing.",
@@ -345,9 +347,8 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
             f"the password of the repository {location} is wrong", hint="Check repository.password.", **details
         )
     if _is_locked(rc, stderr):
-        lock = next((line for line in stderr.splitlines() if "locked" in line), "")
         return Busy(
-            f"the repository {location} is locked: {lock.strip()}",
+            f"the repository {location} is locked: {_line(stderr, 'locked')}",
             hint="Wait for the other restic. When it is known to be dead, run `restic unlock` yourself.",
             **details,
         )
@@ -358,6 +359,12 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
     if re.search(r"permission denied", stderr) and "config" in stderr:
         return Unavailable(
             f"the repository {location} may not be read by this user", hint="Check its owner and mode.", **details
+        )
+    if opening:
+        return Unavailable(
+            f"the repository {location} cannot be reached: {_line(stderr, 'config file')}",
+            hint="Check its location, the network and the credentials.",
+            **details,
         )
     if re.search(
         r"ciphertext verification failed|does not match|id .* not found|invalid data returned|wrong size|unexpected EOF",
@@ -373,6 +380,10 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
 
 def _is_locked(rc: int, stderr: str) -> bool:
     return rc == LOCKED or "unable to create lock" in stderr or "repository is already locked" in stderr
+
+
+def _line(stderr: str, word: str) -> str:
+    return next((line.strip() for line in stderr.splitlines() if word in line), _last(stderr))
 
 
 def _last(stderr: str) -> str:
