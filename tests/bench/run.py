@@ -146,6 +146,7 @@ def change(place: Workplace) -> None:
 def backups(place: Workplace, first: Job, again: Job) -> None:
     server, database = place.server, place.database
     stdin = ["restic", "backup", "-q", "--stdin", "--stdin-filename", server.filename, "--host", "bench"]
+    target = place.directory / "dump.gz"
     with place.repository() as bare, place.repository() as ours:
         for job in (first, again):
             before = {BARE: size(bare), OURS: size(ours)}
@@ -153,7 +154,6 @@ def backups(place: Workplace, first: Job, again: Job) -> None:
             job.add(BARE, seconds, size(bare) - before[BARE])
             seconds = timed(lambda: place.module("backup", ours, database))
             job.add(OURS, seconds, size(ours) - before[OURS])
-            target = place.directory / "dump.gz"
             seconds = timed(lambda: place.pipe(bare, server.dump(database), ["gzip"], target))
             job.add(GZIP, seconds, target.stat().st_size)
             if job is first:

@@ -152,8 +152,14 @@ def mariadb() -> Iterator[Server]:
     with _home("mysql") as (home, account):
         data = home / "data"
         subprocess.run(
-            ["mariadb-install-db", "--no-defaults", f"--datadir={data}", "--user=mysql", "--skip-test-db"]
-            + ["--auth-root-authentication-method=normal"],
+            [
+                "mariadb-install-db",
+                "--no-defaults",
+                f"--datadir={data}",
+                "--user=mysql",
+                "--skip-test-db",
+                "--auth-root-authentication-method=normal",
+            ],
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -233,8 +239,17 @@ def postgresql() -> Iterator[Server]:
         secret.write_text(PASSWORD)
         shutil.chown(secret, account.pw_uid, account.pw_gid)
         subprocess.run(
-            [programs / "initdb", "-D", home / "data", "-U", "postgres", "--auth=scram-sha-256", "--encoding=UTF8"]
-            + ["--locale=C.UTF-8", f"--pwfile={secret}"],
+            [
+                programs / "initdb",
+                "-D",
+                home / "data",
+                "-U",
+                "postgres",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C.UTF-8",
+                f"--pwfile={secret}",
+            ],
             user=account.pw_uid,
             group=account.pw_gid,
             cwd=home,
