@@ -37,7 +37,7 @@ REPOSITORY: Spec = {
         "options": {
             "location": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
-            "environment": {"type": "dict", "default": {}},
+            "environment": {"type": "dict", "default": {}, "no_log": True},
             "restic": {"type": "str", "default": "restic"},
             "lock_timeout": {"type": "int", "default": 300},
         },

@@ -137,14 +137,7 @@ def make(
 def _store(operation: Operation, request: Request, engine: Engine, description: Description, backup: str) -> Part:
     """One datastore into the repository."""
     name, begun = engine.datastore.name, time.monotonic()
-    tags = manifests.tags(
-        operation.app,
-        "data",
-        backup,
-        f"kind={request.kind}",
-        f"datastore={name}",
-        f"machine={setup.machine(operation.context)}",
-    )
+    tags = setup.tags(operation.context, "data", backup, f"kind={request.kind}", f"datastore={name}")
     part = Part(
         datastore=name,
         engine=engine.datastore.engine,
@@ -207,15 +200,13 @@ def _store(operation: Operation, request: Request, engine: Engine, description: 
 
 def _commit(operation: Operation, manifest: Manifest, stored: list[str]) -> None:
     """Write the manifest: from here on it is a backup."""
-    app = operation.app
-    tag = f"summary={manifests.pack(manifests.summarize(manifest))}"
-    tags = manifests.tags(app, "manifest", manifest.id, f"kind={manifest.kind}", tag)
+    context = operation.context
     if manifest.hold:  # before the manifest, so that no retention sees the backup without its hold
         reason = f"summary={manifests.pack({'reason': manifest.hold})}"
-        held = operation.restic.store_bytes(
-            "hold.json", manifest.hold.encode(), manifests.tags(app, "hold", manifest.id, reason)
-        )
-        stored.insert(0, held.snapshot)
+        tags = setup.tags(context, "hold", manifest.id, reason)
+        stored.insert(0, operation.restic.store_bytes("hold.json", manifest.hold.encode(), tags).snapshot)
+    summary = f"summary={manifests.pack(manifests.summarize(manifest))}"
+    tags = setup.tags(context, "manifest", manifest.id, f"kind={manifest.kind}", summary)
     written = operation.restic.store_bytes(manifests.FILENAME, manifest.encode(), tags)
     stored.insert(0, written.snapshot)
 

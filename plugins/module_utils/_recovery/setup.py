@@ -22,6 +22,7 @@ from .._core.model import App, Datastore
 from .._engines import registry
 from .._engines.base import Engine
 from .._platform.application import Application
+from .._store import manifest
 from .._store.restic import Repository, Restic
 
 ENGINES: Mapping[str, Mapping[str, Any]] = {name: kind.OPTIONS for name, kind in registry.KINDS.items()}
@@ -147,6 +148,11 @@ def store_of(context: Context, params: Mapping[str, Any], datastores: Sequence[D
         ),
         context,
     )
+
+
+def tags(context: Context, role: str, backup: str, *more: str) -> list[str]:
+    """Tags of a snapshot of ours, with the machine that made it: it alone may call it an orphan."""
+    return [*manifest.tags(context.app, role, backup), f"machine={machine(context)}", *more]
 
 
 def machine(context: Context) -> str:

@@ -185,5 +185,5 @@ def _record(operation: Operation, report: Json) -> None:
     operation.restic.store_bytes(
         "proof.json",
         json.dumps(report, sort_keys=True).encode(),
-        manifests.tags(operation.app, "proof", report["backup"], tag),
+        setup.tags(operation.context, "proof", report["backup"], tag),
     )
