@@ -142,7 +142,10 @@ class Engine(Protocol):
     TRANSPORT: ClassVar[str]  # stream | tree
     datastore: Datastore
     context: Context
-    place: Place
+
+    @property
+    def place(self) -> Place:
+        """Where its tools run; looked up at the first use."""
 
     # Looking -------------------------------------------------------------------------------------
     def ping(self) -> None:

@@ -15,12 +15,14 @@ from .._core.model import Datastore
 from .._platform.application import Application
 from .base import Engine
 from .files import Files
+from .postgresql import PostgreSQL
 from .sqlite import SQLite
 
-Kind = Union[type[Files], type[SQLite]]
+Kind = Union[type[Files], type[PostgreSQL], type[SQLite]]
 
 KINDS: Mapping[str, Kind] = {
     "files": Files,
+    "postgresql": PostgreSQL,
     "sqlite": SQLite,
 }
 

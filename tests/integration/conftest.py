@@ -1,0 +1,15 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures of the servers that integration tests share: one file in support/ for each."""
+
+from __future__ import annotations
+
+# One line per server; the names are what tests ask for.
+from tests.integration.support.postgres import (  # noqa: F401
+    database,
+    postgres,
+    postgres_in_container,
+    postgres_on_host,
+)
+from tests.integration.support.recovery import seed, world  # noqa: F401
