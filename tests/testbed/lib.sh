@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034  # the variables are for the scripts that source this file
 # Copyright (c) 2026, the day2.ops authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -7,8 +7,7 @@
 TESTBED=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$TESTBED/../.." && pwd)
 ENVIRONMENT=$ROOT/.venv # everything that is downloaded or built for the development, git-ignored
-# shellcheck disable=SC2034  # for the scripts that source this file
-SUITE=bookworm          # what the images are: the oldest Debian whose tools the collection promises to work with
+SUITE=bookworm # what the images are: the oldest Debian whose tools the collection promises to work with
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
@@ -23,6 +22,7 @@ apt_acquire_options() {
 # sources; for a suite that the machine does not use, the same mirror is asked.
 apt_mirror() {
   local suite=$1 known
+  # shellcheck disable=SC2016  # apt's own variables
   known=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' | awk '$3 == "main"')
   case $suite in
     *-security) awk '$2 ~ /-security$/ && !found { print $1; found = 1 }' <<<"$known" ;;

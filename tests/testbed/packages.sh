@@ -18,11 +18,16 @@ declare -A GROUPS_OF=(
   [tools]="restic acl attr rsync curl procps util-linux"
 )
 declare -A COMMAND_OF=(
-  [docker.io]=dockerd [iptables]=iptables [git]=git [curl]=curl [shellcheck]=shellcheck [rsync]=rsync
+  [python3]=python3 [docker.io]=dockerd [iptables]=iptables [git]=git [curl]=curl [shellcheck]=shellcheck [rsync]=rsync
 )
 
+# Where another Python is the default, it brings what Debian has in a package of its own.
+venv_works() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 installed() { dpkg-query -W -f '${db:Status-Status}\n' "$1" 2>/dev/null | grep -qx installed; }
-present() { installed "$1" || { [ -n "${COMMAND_OF[$1]:-}" ] && command -v "${COMMAND_OF[$1]}" >/dev/null; }; }
+present() {
+  case $1 in python3-venv) venv_works && return 0 ;; esac
+  installed "$1" || { [ -n "${COMMAND_OF[$1]:-}" ] && command -v "${COMMAND_OF[$1]}" >/dev/null; }
+}
 
 main() {
   local group package missing=()
@@ -35,8 +40,7 @@ main() {
   say "installing ${missing[*]}"
   command -v apt-get >/dev/null || die "this is no Debian; install: ${missing[*]}"
   [ "$(id -u)" = 0 ] || die "root is needed to install: apt-get install ${missing[*]}"
-  # The tests run their own servers with data of their own; the packages' services are not to start, nor
-  # to be found running after the next boot of a developer's machine.
+  # The tests run servers of their own, with data of their own: the packages' services are not to start.
   local policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"

@@ -33,7 +33,10 @@ case $name in
     # The machine's own choice, where it is new enough: 3.11 is what Debian 12 and ansible-core 2.19 begin with.
     if python3 -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$(command -v python3); fi ;;
 esac
-[ -n "$python" ] || die "the environment $name needs Python $wanted or newer with its venv module; there is none"
+if [ -z "$python" ]; then
+  printf 'error: the environment %s needs Python %s or newer with its venv module; there is none\n' "$name" "$wanted" >&2
+  exit 3 # told apart from a failure by tests/tools/sanity.py
+fi
 
 # Interpreter, requirements and this recipe: when one of them changes, the environment is made again.
 stamp=$({ "$python" -c 'import sys; print(sys.version, sys.base_prefix)'; cat "$requirements" "${BASH_SOURCE[0]}"; } | sha256sum)

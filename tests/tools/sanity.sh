@@ -13,7 +13,9 @@ shift
 # nobody's home is touched.
 home=$root/.venv/ansible-test pythons=$root/.venv/pythons
 mkdir -p "$home/.ansible/test/cache" "$pythons"
-cp "$root/tests/tools/get_pip_stand_in.py" "$home/.ansible/test/cache/get_pip_24_2.py"
+for release in 24_2 25_2; do # what ansible-core 2.19 and its successors ask for
+  cp "$root/tests/tools/get_pip_stand_in.py" "$home/.ansible/test/cache/get_pip_$release.py"
+done
 
 # Targets' Pythons: those that work. ansible-test takes what it finds on PATH, and would fail on pyenv's
 # commands for versions that are not selected.

@@ -1,0 +1,84 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# `make` lists the targets. Each of them installs what it needs; what stands already costs nothing.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# K: which of them, by a part of the name. N: pytest's workers. ARGS: anything else for pytest. FULL=1: everything.
+K ?=
+N ?= 0
+ARGS ?=
+FULL ?=
+
+DEV := tests/tools/within dev
+RESULTS := .venv/results
+PYTEST = $(DEV) pytest $(if $(K),-k "$(K)") -n $(N) $(ARGS) --junitxml=$(RESULTS)/$@.xml
+SLICE = $(if $(FULL),,-m "not full")
+
+.PHONY: help
+help: ## this list
+	@awk -F ' *## *' '/^[a-z-]+:.*##/ { split($$1, target, ":"); printf "  make %-13s %s\n", target[1], $$2 }' Makefile
+	@echo
+	@echo "  make integration K=mariadb N=2 ARGS=-x    only those, with two workers, to the first failure"
+
+.PHONY: demo demo-clean
+demo: ## deploy a sample application, back it up, prove it, damage it, restore it
+	@demo/run
+
+demo-clean: ## remove what the demo made
+	@demo/clean
+
+PARTS := python-packages docker images unit lint sanity integration molecule demo-test
+
+.PHONY: test test-all
+test: ## everything, from nothing: packages, Docker, images, all tests and gates
+	@tests/testbed/packages.sh python
+	@tests/tools/run_parts.py $(PARTS)
+
+test-all: ## the same with the long matrices in full
+	@tests/testbed/packages.sh python
+	@FULL=1 tests/tools/run_parts.py $(PARTS)
+
+.PHONY: unit lint sanity integration molecule demo-test bench
+unit: python-packages ## unit tests, with the coverage of module_utils
+	@$(PYTEST) --cov --cov-report=term tests/unit
+
+lint: python-packages ## ruff, mypy, shellcheck, yamllint, ansible-lint, antsibull, galaxy-importer
+	@tests/testbed/packages.sh lint
+	@$(DEV) python tests/tools/lint.py $(K)
+
+sanity: python-packages ## ansible-test sanity on the oldest and the newest core
+	@$(DEV) python tests/tools/sanity.py $(if $(FULL),--full) $(K)
+
+integration: python-packages servers images ## real servers, on the host and in containers
+	@$(PYTEST) $(SLICE) --timeout=300 tests/integration
+
+molecule: python-packages images ## roles and playbooks on machines of their own
+	@$(DEV) python tests/tools/molecule.py $(K)
+
+demo-test: python-packages images ## the demo on a bare Debian, as root and as an ordinary user
+	@$(PYTEST) --timeout=900 tests/demo
+
+bench: python-packages servers images ## speed and memory beside the bare pipelines
+	@$(DEV) python tests/bench/run.py $(ARGS)
+
+.PHONY: python-packages servers docker images clean
+python-packages:
+	@tests/testbed/packages.sh python
+
+servers: ## database servers and tools on this machine, and a current restic
+	@tests/testbed/packages.sh servers tools
+	@tests/testbed/restic.sh
+
+docker: ## a Docker engine with Compose, where none answers
+	@tests/testbed/docker.sh
+
+images: docker ## the images of the test bed
+	@tests/testbed/images.sh
+
+clean: ## remove what the development made here (images and packages stay)
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .ansible tests/output .coverage*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
