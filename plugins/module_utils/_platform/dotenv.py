@@ -23,9 +23,7 @@ from .._core.errors import Refused, Unavailable
 
 _START = re.compile(r"^[^\S\n]*(?:export[^\S\n]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)[^\S\n]*(?:=|:(?=[^\S\n]))[^\S\n]*")
 _PLAIN = re.compile(r"^[A-Za-z0-9_.~:/@%+,=-]*$")
-_REFERENCE = re.compile(
-    r"\\\$|\$\{(?P<braced>[A-Za-z_]\w*)(?P<rule>:?[-+?])?(?P<word>[^}]*)\}|\$(?P<bare>[A-Za-z_]\w*)"
-)
+_REFERENCE = re.compile(r"\\\$|\$\$|\$\{(?P<braced>[A-Za-z_]\w*)(?P<rule>:?[-+?])?|\$(?P<bare>[A-Za-z_]\w*)")
 # In double quotes, as Compose has them. A dollar sign keeps its backslash until references are expanded.
 _ESCAPES: Mapping[str, str] = dict(
     zip("abfnrtv\"'\\`$", ("\a", "\b", "\f", "\n", "\r", "\t", "\v", '"', "'", "\\", "`", "\\$"))
@@ -147,26 +145,52 @@ def quote(name: str, value: str) -> str:
     )
 
 
-def expand(value: str, environment: Mapping[str, str]) -> str:
+def expand(value: str, environment: Mapping[str, str], template: bool = False) -> str:
     """`${NAME}`, `${NAME:-default}` and their kin, and `$NAME` where such a variable is known.
 
     A bare `$NAME` that is not known stays: it is part of a password then, for python-dotenv and systemd.
+    `template`: the text is from a compose file, where two dollar signs are one.
     """
+    pieces: list[str] = []
+    position = 0
+    for match in _REFERENCE.finditer(value):
+        if match.start() < position:  # inside of what was expanded already
+            continue
+        text, end = match[0], match.end()
+        if match["braced"]:
+            word = up_to_brace(value[end:])
+            if word is not None and (match["rule"] or not word):
+                text, end = _braced(match, expand(word, environment, template), environment), end + len(word) + 1
+        elif match["bare"]:
+            text = environment.get(match["bare"], text)
+        elif text == "\\$" or template:
+            text = "$"
+        pieces += [value[position : match.start()], text]
+        position = end
+    return "".join([*pieces, value[position:]])
 
-    def replace(match: re.Match[str]) -> str:
-        if match[0] == "\\$":
-            return "$"
-        if match["bare"]:
-            return environment.get(match["bare"], match[0])
-        current, rule = environment.get(match["braced"]), match["rule"] or ""
-        present = bool(current) if rule.startswith(":") else current is not None
-        if rule.endswith("+"):
-            return expand(match["word"], environment) if present else ""
-        if rule.endswith("-") and not present:
-            return expand(match["word"], environment)
-        return current or ""
 
-    return _REFERENCE.sub(replace, value)
+def _braced(match: re.Match[str], word: str, environment: Mapping[str, str]) -> str:
+    current, rule = environment.get(match["braced"]), match["rule"] or ""
+    present = bool(current) if rule.startswith(":") else current is not None
+    if rule.endswith("+"):
+        return word if present else ""
+    if rule.endswith("-") and not present:
+        return word
+    return current or ""
+
+
+def up_to_brace(text: str) -> Optional[str]:
+    """The text up to the brace that closes what came before; braces inside it pair up."""
+    depth = 0
+    for position, character in enumerate(text):
+        if character == "{":
+            depth += 1
+        elif character == "}":
+            if depth == 0:
+                return text[:position]
+            depth -= 1
+    return None
 
 
 def read(path: Path) -> DotEnv:

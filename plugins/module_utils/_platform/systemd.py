@@ -111,6 +111,10 @@ def parse_environment(line: str) -> dict[str, str]:
     return values
 
 
+# systemctl writes control characters as C does.
+_CONTROL: Mapping[str, str] = dict(zip("abfnrtv", "\a\b\f\n\r\t\v"))
+
+
 def _words(line: str) -> list[str]:
     words: list[str] = []
     word, quote, inside = "", "", False
@@ -119,7 +123,7 @@ def _words(line: str) -> list[str]:
         character = line[position]
         if character == "\\" and quote != "'" and position + 1 < len(line):
             position += 1
-            word, inside = word + line[position], True
+            word, inside = word + _CONTROL.get(line[position], line[position]), True
         elif quote:
             if character == quote:
                 quote = ""

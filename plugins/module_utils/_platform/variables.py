@@ -154,23 +154,10 @@ def parse_defaults(texts: Iterator[str] | Sequence[str], environment: Mapping[st
     found: dict[str, str] = {}
     for text in texts:
         for match in re.finditer(r"(?<!\$)(?:\$\$)*\$\{(?P<name>[A-Za-z_]\w*):?-", text):
-            default = _to_brace(text[match.end() :])
+            default = dotenv.up_to_brace(text[match.end() :])
             if default is not None:
-                found.setdefault(match["name"], dotenv.expand(default, environment).replace("$$", "$"))
+                found.setdefault(match["name"], dotenv.expand(default, environment, template=True))
     return found
-
-
-def _to_brace(text: str) -> Optional[str]:
-    """The text up to the brace that closes what came before; braces inside it pair up."""
-    depth = 0
-    for position, character in enumerate(text):
-        if character == "{":
-            depth += 1
-        elif character == "}":
-            if depth == 0:
-                return text[:position]
-            depth -= 1
-    return None
 
 
 def _others(services: Sequence[Service], project: Project, name: str) -> Source:
