@@ -21,7 +21,7 @@ MASK = "********"
 class Secrets:
     """Values that must appear in no message; grows while an operation learns passwords."""
 
-    values: set[str] = dataclasses.field(default_factory=set)
+    values: set[str] = dataclasses.field(default_factory=set, repr=False)
 
     def add(self, value: str | None) -> str | None:
         """Remember a secret and give it back, so that a call can wrap its source."""

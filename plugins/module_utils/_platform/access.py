@@ -198,8 +198,13 @@ def _address(container: Container, docker: Docker) -> Optional[str]:
 
 
 def _socket_inside(container: Container, port: int, candidates: Sequence[str]) -> Optional[str]:
-    root = Path("/proc", str(container.pid), "root")
+    root = container_root(container)
     return _first_socket((below(root, path) for path in candidates), port)
+
+
+def container_root(container: Container) -> Path:
+    """The root directory of a running container, as root on this host sees it."""
+    return Path("/proc", str(container.pid), "root")
 
 
 # On this host, or elsewhere -------------------------------------------------------------------------
@@ -232,14 +237,14 @@ def _on_host(datastore: Datastore, context: Context, credentials: _Credentials, 
         tool_host=host,
         tool_port=port,
         tool_socket=socket,
-        hosts=_host_names(host),
+        hosts=_host_names(host, socket),
     )
 
 
-def _host_names(host: Optional[str]) -> tuple[str, ...]:
+def _host_names(host: Optional[str], socket: Optional[str]) -> tuple[str, ...]:
     if host and host not in LOCAL:
         return (host,)
-    here = (*LOCAL, _socket.gethostname(), "host.docker.internal")
+    here = (*LOCAL, _socket.gethostname(), "host.docker.internal", *((socket,) if socket else ()))
     return tuple(dict.fromkeys(here))
 
 
