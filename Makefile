@@ -36,11 +36,11 @@ PARTS := python-packages docker images unit lint sanity integration molecule dem
 .PHONY: test test-all
 test: ## everything, from nothing: packages, Docker, images, all tests and gates
 	@tests/testbed/packages.sh python
-	@tests/tools/run_parts.py $(PARTS)
+	@python3 tests/tools/run_parts.py $(PARTS)
 
 test-all: ## the same with the long matrices in full
 	@tests/testbed/packages.sh python
-	@FULL=1 tests/tools/run_parts.py $(PARTS)
+	@FULL=1 python3 tests/tools/run_parts.py $(PARTS)
 
 .PHONY: unit lint sanity integration molecule demo-test bench
 unit: python-packages ## unit tests, with the coverage of module_utils

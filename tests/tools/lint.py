@@ -29,7 +29,7 @@ def main() -> int:
         Check("ruff format", ["ruff", "format", "--check", "."]),
         Check("mypy", ["mypy"]),
         Check("shellcheck", ["shellcheck", "-x", "-P", "SCRIPTDIR", *shell_scripts()]),
-        Check("yamllint", ["yamllint", "--strict", "."]),
+        Check("yamllint", ["yamllint", "--strict", "."], tree),
         Check("ansible-lint", ["ansible-lint", "--nocolor"], tree),
         Check(
             "antsibull-docs",

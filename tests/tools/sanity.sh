@@ -2,7 +2,7 @@
 # Copyright (c) 2026, the day2.ops authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# ansible-test's sanity tests with the core of an environment. usage: sanity.sh dev|newest|next [WORD…]
+# ansible-test's sanity tests of what is released, with the core of an environment. usage: sanity.sh dev|newest|next [WORD…]
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 name=$1
@@ -30,7 +30,11 @@ for minor in $(seq 9 15); do
 done
 path=$root/.venv/$name/bin:$pythons:$(tr : '\n' <<<"$PATH" | grep -v '/\.pyenv/' | paste -sd :)
 
-copy=$("$root/tests/tools/tree.sh" "$root/.venv/sanity-$name")
+artifact=$("$root/tests/tools/artifact.sh" "$root/.venv/sanity-$name")
+copy=$root/.venv/sanity-$name/ansible_collections/day2/ops
+mkdir -p "$copy"
+tar --extract --file "$artifact" --directory "$copy"
+git -C "$copy" init --quiet # otherwise the repository around it is asked, which ignores this directory
 cd "$copy"
 env HOME="$home" PIP_CACHE_DIR="${PIP_CACHE_DIR:-$HOME/.cache/pip}" PATH="$path" \
   ANSIBLE_COLLECTIONS_PATH="$root/.venv/sanity-$name" \
