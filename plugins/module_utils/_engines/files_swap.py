@@ -229,17 +229,18 @@ def _carry_back(entry: Mapping[str, Any], old: str) -> None:
 def undo(step: Step, warn: Warn) -> None:
     """Bring the state before the swap back. May be repeated, and after a kill at any point."""
     phase = step.data.get("phase")
-    if phase in (None, "undone"):
+    if phase is None:
         return
     if phase == "finished":
         raise OpsError("the restore of these files is finished", hint="Restore its safety copy to go back.")
     with friendly_os_errors("putting the files back that were there before"):
-        for entry in reversed(step.data["items"]):
-            if entry["inside"]:
-                _undo_inside(entry, step, warn)
-            else:
-                _undo_whole(entry, warn)
-        step.save(phase="undone")
+        if phase != "undone":
+            for entry in reversed(step.data["items"]):
+                if entry["inside"]:
+                    _undo_inside(entry, step, warn)
+                else:
+                    _undo_whole(entry, warn)
+            step.save(phase="undone")
         for entry in step.data["items"]:
             _remove_empty(entry["old"])
             _remove_empty(os.path.dirname(entry["old"]))

@@ -87,7 +87,8 @@ class SQLite:
         facts.update(uid=status.st_uid, gid=status.st_gid, mode=status.st_mode & 0o7777)
         size = sqlite_file.size_on_disk(path)
         if not self.context.check_mode:
-            sqlite_file.need_space(self._scratch_directory(), size, "A consistent copy")
+            copies = 2 if self.datastore.options.get("vacuum") else 1
+            sqlite_file.need_space(self._scratch_directory(), size * copies, "A consistent copy")
         return Description(
             flavour="sqlite",
             server_version=sqlite3.sqlite_version,
@@ -138,14 +139,14 @@ class SQLite:
         copy = self._scratch_directory() / f"{self.context.scratch_name(self.datastore.name, 'dump')}.sqlite"
         _remove(copy)
         try:
-            with friendly_os_errors(f"copying {self.path}"):
+            stored = "Nothing was stored, and earlier backups are untouched."
+            with at(untouched=stored), friendly_os_errors(f"copying {self.path}"):
                 with opened_live(self.path, wait=self.wait) as live:
                     facts = _facts(live)
-                    if vacuum:
-                        live.execute("COMMIT")  # VACUUM INTO takes its own view and refuses to be inside one
-                    sqlite_file.copy_to_new(live, copy, vacuum)
-                with at(untouched="Nothing was stored; earlier backups are untouched."):
-                    sqlite_file.check_copy(copy)
+                    sqlite_file.copy_to_new(live, copy)
+                sqlite_file.check_copy(copy)
+                if vacuum:
+                    sqlite_file.vacuumed(copy)
             newest = self.datastore.options.get("newest")
             flags = ("vacuum",) if vacuum else ()
             yield SQLiteSnapshot(f"{self.datastore.name}.sqlite", FORMAT, flags, facts, copy, options.level, newest)
@@ -208,10 +209,10 @@ class SQLite:
 
     def _sweep(self, directory: Path, keep: Sequence[str] = ()) -> list[str]:
         prefix = self.context.scratch_prefix(self.datastore.name)
-        pattern = re.compile(re.escape(prefix) + r"([0-9a-f]+)_(stage|dump)\.sqlite")
+        pattern = re.compile(re.escape(prefix) + r"([0-9a-f]+)_(stage|dump)\.sqlite(-wal|-shm|-journal|\.vacuum)?")
         removed = []
         for path in sorted(directory.iterdir()) if directory.is_dir() else []:
-            match = pattern.match(path.name)
+            match = pattern.fullmatch(path.name)
             if match and match[1] not in (*keep, self.context.run_id):
                 path.unlink(missing_ok=True)
                 removed.append(path.name)

@@ -26,7 +26,7 @@ from .._core.errors import Busy, Mismatch, OpsError, Refused, Unavailable
 
 MAGIC = b"SQLite format 3\0"
 SIDECARS = ("-wal", "-shm", "-journal")
-WAIT = 20.0  # seconds that a lock of another process is waited for
+WAIT = 30.0  # seconds that a lock of another process is waited for
 MARGIN = 16 * 1024 * 1024  # of free space that a copy leaves
 
 
@@ -88,18 +88,29 @@ def opened_live(path: Path, *, wait: float = WAIT) -> Iterator[sqlite3.Connectio
     check_exists(path)
     with contextlib.ExitStack() as stack:
         try:
-            connection = stack.enter_context(opened(path, "ro", wait=wait))
-            _begin(connection, path)
+            connection = stack.enter_context(opened(path, "ro", wait=0))
+            _begin(connection, path, wait)
         except Unavailable:
-            connection = stack.enter_context(opened(path, "rw", wait=wait))
-            _begin(connection, path)
+            connection = stack.enter_context(opened(path, "rw", wait=0))
+            _begin(connection, path, wait)
         yield connection
 
 
-def _begin(connection: sqlite3.Connection, path: Path) -> None:
-    with readable_errors(path):
-        connection.execute("BEGIN")
-        connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+def _begin(connection: sqlite3.Connection, path: Path, wait: float) -> None:
+    """Start a read transaction. SQLite's own wait looks ten times a second at most, and was seen to miss
+    the gaps that a busy writer leaves (rollback journal) for seconds on end."""
+    end = time.monotonic() + wait
+    while True:
+        try:
+            with readable_errors(path):
+                connection.execute("BEGIN")
+                connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            return
+        except Busy:
+            if time.monotonic() > end:
+                raise
+            connection.rollback()
+            time.sleep(0.002)
 
 
 def check_exists(path: Path) -> None:
@@ -167,21 +178,36 @@ class _StillLocked(Exception):
     """The wait for a lock is over."""
 
 
-def copy_to_new(source: sqlite3.Connection, copy_path: Path, vacuum: bool = False) -> None:
+def copy_to_new(source: sqlite3.Connection, copy_path: Path) -> None:
     """Write what a connection sees into a new file of mode 0600 and make it durable."""
     os.close(os.open(copy_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    if vacuum:
-        with readable_errors(copy_path):
-            source.execute("VACUUM INTO ?", (str(copy_path),))
     with opened(copy_path, "rw") as target:
-        if not vacuum:
-            # The copy is ours alone and is thrown away when anything goes wrong.
-            target.execute("PRAGMA synchronous=OFF")
-            copy(source, target, copy_path)
+        # The copy is ours alone and is thrown away when anything goes wrong.
+        target.execute("PRAGMA synchronous=OFF")
+        copy(source, target, copy_path)
         if copy_path.stat().st_size == 0:  # a database without a page yet: give it its header
             target.execute("PRAGMA user_version=1")
             target.execute("PRAGMA user_version=0")
     sync(copy_path)
+
+
+def vacuumed(path: Path) -> None:
+    """Write a private copy anew by VACUUM INTO.
+
+    From a copy and not from the live file, because VACUUM would keep writers out for longer, and because
+    a connection that may only read cannot vacuum a table with generated columns (SQLite 3.40: "table
+    vacuum_db.x has 4 columns but 6 values were supplied").
+    """
+    fresh = path.with_name(f"{path.name}.vacuum")
+    fresh.unlink(missing_ok=True)
+    try:
+        os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        with opened(path, "rw") as connection:
+            connection.execute("VACUUM INTO ?", (str(fresh),))
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    sync(path)
 
 
 def sync(path: Path) -> None:

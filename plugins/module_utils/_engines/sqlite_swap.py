@@ -257,15 +257,16 @@ def undo(step: Step, warn: Callable[[str], None], wait: float) -> None:
     """Bring the state before the swap back. May be repeated, and after a kill at any point."""
     data = step.data
     phase = data.get("phase")
-    if phase in (None, "undone"):
+    if phase is None:
         return
     if phase == "finished":
         raise OpsError(f"the restore of {data['path']} is finished", hint="Restore its safety copy to go back.")
-    if data["method"] == "replace":
-        _undo_replace(data, warn)
-    elif phase != "keeping":
-        _undo_into(data, warn, wait)
-    step.save(phase="undone")
+    if phase != "undone":
+        if data["method"] == "replace":
+            _undo_replace(data, warn)
+        elif phase != "keeping":
+            _undo_into(data, warn, wait)
+        step.save(phase="undone")
     _drop_old(data)
 
 
