@@ -32,11 +32,11 @@ label=$(recipe base.sh lib.sh images/debian)
 if is_current "$IMAGE" "$label"; then exit 0; fi
 say "building $IMAGE"
 context=$(mktemp -d)
-trap 'rm -rf "$context"' EXIT
+trap 'rm -rf "$context" "$context.log"' EXIT
 chmod 755 "$context"
 cp -R images/debian/. "$context"
 apt_acquire_options >"$context/90machine"
 cp /etc/ssl/certs/ca-certificates.crt "$context"
 [ -n "${DAY2_BASE_IMAGE:-}" ] || bootstrap "$context"
 DOCKER_BUILDKIT=0 timeout 900 docker build -q --network host --label "day2.recipe=$label" \
-  --build-arg "BASE=${DAY2_BASE_IMAGE:-$IMAGE-plain}" -t "$IMAGE" "$context" >/dev/null
+  --build-arg "BASE=${DAY2_BASE_IMAGE:-$IMAGE-plain}" -t "$IMAGE" "$context" >/dev/null 2>"$context.log" || { cat "$context.log" >&2; exit 1; }

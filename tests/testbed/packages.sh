@@ -50,9 +50,13 @@ main() {
   fi
   export DEBIAN_FRONTEND=noninteractive
   # A lock that another apt holds is waited for, not failed on.
-  local options=(-q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
-  timeout 300 apt-get "${options[@]}" update >/dev/null || say "some package lists could not be read; going on with the others"
-  timeout 900 apt-get "${options[@]}" install --no-install-recommends "${missing[@]}" >/dev/null
+  local options=(-q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0) log=$ENVIRONMENT/packages.log
+  mkdir -p "$ENVIRONMENT"
+  timeout 300 apt-get "${options[@]}" update >"$log" 2>&1 || say "some package lists could not be read; going on with the others"
+  if ! timeout 900 apt-get "${options[@]}" install --no-install-recommends "${missing[@]}" >>"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    die "not installed: ${missing[*]}; the whole log is in $log"
+  fi
 }
 
 main "$@"
