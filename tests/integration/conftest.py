@@ -6,10 +6,19 @@
 from __future__ import annotations
 
 # One line per server; the names are what tests ask for.
+from tests.integration.support.compose import compose_project  # noqa: F401
+from tests.integration.support.mariadb import (  # noqa: F401
+    mariadb,
+    mariadb_database,
+    mariadb_database_on_host,
+    mariadb_in_container,
+    mariadb_on_host,
+)
 from tests.integration.support.postgres import (  # noqa: F401
-    database,
     postgres,
+    postgres_database,
     postgres_in_container,
     postgres_on_host,
 )
 from tests.integration.support.recovery import seed, world  # noqa: F401
+from tests.integration.support.systemd import systemd_host  # noqa: F401

@@ -15,13 +15,15 @@ from .._core.model import Datastore
 from .._platform.application import Application
 from .base import Engine
 from .files import Files
+from .mariadb import MariaDB
 from .postgresql import PostgreSQL
 from .sqlite import SQLite
 
-Kind = Union[type[Files], type[PostgreSQL], type[SQLite]]
+Kind = Union[type[Files], type[MariaDB], type[PostgreSQL], type[SQLite]]
 
 KINDS: Mapping[str, Kind] = {
     "files": Files,
+    "mariadb": MariaDB,
     "postgresql": PostgreSQL,
     "sqlite": SQLite,
 }

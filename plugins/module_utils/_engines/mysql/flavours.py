@@ -1,0 +1,111 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""What MariaDB and (later) MySQL do differently, as a table: tools, flags, sessions, accounts."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Optional
+
+Version = tuple[int, int, int]
+
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+# `Ver 10.19 Distrib 10.11.19-MariaDB`, `mariadb-dump from 11.8.3-MariaDB`, `Ver 8.0.36 for Linux`
+_TOOL = (re.compile(r"(?:Distrib|from) (\d+\.\d+\.\d+)"), re.compile(r"Ver (\d+\.\d+\.\d+)"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Flavour:
+    """One of the two servers."""
+
+    name: str
+    title: str
+    minimum: Version
+    dump: str  # the tools' names
+    client: str
+    package: str  # that holds the tools
+    dump_flags: tuple[str, ...]
+    load_flags: tuple[str, ...]
+    history_flag: str  # dumps the history of system-versioned tables; "" where there are none
+    history_since: Version
+    session: tuple[str, ...]  # settings of every session of ours
+    full_privileges: tuple[str, ...]  # without them on the database, objects are left out of a dump silently
+    rename_at_once: Optional[int]  # foreign keys that one RENAME TABLE over everything may move; None: any number
+
+    def is_mine(self, version: str) -> bool:
+        return ("mariadb" in version.lower()) == (self.name == "mariadb")
+
+
+def version_of(text: str) -> Version:
+    """`10.11.19-MariaDB-0+deb12u1` → (10, 11, 19)."""
+    found = _VERSION.search(text)
+    return (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
+
+
+def tool_version(text: str) -> str:
+    """The version out of what a tool prints for --version; "" when it cannot be read."""
+    for pattern in _TOOL:
+        found = pattern.search(text)
+        if found:
+            return found[1]
+    return ""
+
+
+_DUMP_FLAGS = (
+    # An option file could leave tables, rows or triggers out without a word.
+    "--no-defaults",
+    "--single-transaction",
+    "--skip-lock-tables",
+    "--quick",
+    "--hex-blob",
+    "--routines",
+    "--triggers",
+    "--default-character-set=utf8mb4",
+    "--max-allowed-packet=1G",
+    "--no-tablespaces",
+    "--tz-utc",
+    # LOCK TABLES in the dump makes tables with DEFAULT NEXTVAL(…) refuse their rows (1100).
+    "--skip-add-locks",
+    # Without the date, an unchanged database gives an unchanged stream.
+    "--skip-dump-date",
+)
+
+MARIADB = Flavour(
+    name="mariadb",
+    title="MariaDB",
+    minimum=(10, 6, 0),
+    dump="mariadb-dump",
+    client="mariadb",
+    package="mariadb-client",
+    # From 11.4 on the tools verify TLS by themselves, which a self-signed server fails; the driver's
+    # connection does not either.
+    dump_flags=(*_DUMP_FLAGS, "--skip-ssl-verify-server-cert"),
+    load_flags=(
+        "--no-defaults",
+        "--batch",
+        # No client command but DELIMITER is obeyed, and bodies keep their line ends.
+        "--binary-mode",
+        # By default the client takes comments out of the bodies of routines.
+        "--comments",
+        "--default-character-set=utf8mb4",
+        "--max-allowed-packet=1G",
+        "--skip-reconnect",
+        "--skip-ssl-verify-server-cert",
+    ),
+    history_flag="--dump-history",
+    history_since=(10, 11, 0),
+    session=(
+        "sql_mode=''",
+        "time_zone='+00:00'",
+        "wait_timeout=28800",
+        "idle_transaction_timeout=0",
+        "idle_readonly_transaction_timeout=0",
+        "max_statement_time=0",
+        "lock_wait_timeout=30",
+    ),
+    full_privileges=("SELECT", "SHOW VIEW", "TRIGGER", "EVENT"),
+    rename_at_once=None,
+)

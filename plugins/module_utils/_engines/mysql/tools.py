@@ -1,0 +1,98 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""The native tools where the server is: their command lines, and whether they fit the server."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from ..._core.errors import Refused, ToolFailed, Unavailable
+from ..._core.process import Child
+from ..._platform.access import Access
+from .connection import Sql
+from .flavours import Flavour, tool_version, version_of
+
+_NOT_FOUND = (126, 127)  # docker exec's exit codes for a program that is not in the container
+
+
+@dataclasses.dataclass(frozen=True)
+class Tools:
+    """`socket` is the server's own, for a tool in its container: the tool's default may be another one,
+    and the option file that would say so is not read."""
+
+    flavour: Flavour
+    access: Access
+    socket: Optional[str] = None
+    run_as: Optional[str] = None
+
+    def version(self, tool: str) -> str:
+        """Its version; refuses when it is not there."""
+        place = self.access.place
+        hint = f"Install {self.flavour.package} there, in the server's version."
+        try:
+            printed = place.run([tool, "--no-defaults", "--version"], timeout=60).text
+        except ToolFailed as error:
+            if error.rc in _NOT_FOUND:
+                raise Unavailable(f"there is no {tool} on {place.label}", hint=hint) from None
+            raise
+        except Unavailable as error:
+            error.hint = error.hint or hint
+            raise
+        return tool_version(printed)
+
+    def check(self, tool: str, server: str) -> str:
+        """The tool's version. One that is older than the server's is refused: it may not know what it finds."""
+        version = self.version(tool)
+        if version_of(version)[:2] < version_of(server)[:2]:
+            raise Refused(
+                f"{tool} {version or '(of unknown version)'} on {self.access.place.label} is older than the server ({server})",
+                hint=f"Install {self.flavour.package} of the server's version there.",
+            )
+        return version
+
+    def environment(self) -> Mapping[str, str]:
+        return {"MYSQL_PWD": self.access.password or ""}
+
+    def arguments(self) -> list[str]:
+        """Whom and where; after the flags, because --no-defaults must come first."""
+        access = self.access
+        arguments = [f"--user={access.user or self.run_as or 'root'}"]
+        socket = access.tool_socket or self.socket
+        if access.tool_host and not access.tool_socket:
+            return [*arguments, "--protocol=tcp", f"--host={access.tool_host}", f"--port={access.tool_port or 3306}"]
+        return [*arguments, "--protocol=socket", *([f"--socket={socket}"] if socket else [])]
+
+    def spawn(self, argv: Sequence[str], stdin: Any = None) -> Child:
+        place = self.access.place
+        if stdin is None:
+            return place.spawn(argv, env=self.environment())
+        return place.spawn(argv, env=self.environment(), stdin=stdin)
+
+    def dump(self, database: str, flags: Sequence[str]) -> list[str]:
+        return [self.flavour.dump, *flags, *self.arguments(), database]
+
+    def load(self, database: str, init: str) -> list[str]:
+        return [self.flavour.client, *self.flavour.load_flags, *self.arguments(), f"--init-command={init}", database]
+
+
+def flags(
+    flavour: Flavour, database: str, history: bool, without_rows: Sequence[str], views: Sequence[str]
+) -> list[str]:
+    """The dump's options that say what is in it; stored with the backup."""
+    return [
+        *flavour.dump_flags,
+        *([flavour.history_flag] if history else []),
+        *(f"--ignore-table-data={database}.{table}" for table in without_rows),
+        *(f"--ignore-table={database}.{view}" for view in views),
+    ]
+
+
+def own_socket(sql: Sql) -> Optional[str]:
+    """Where the server listens, as it is inside its own container."""
+    socket, directory = sql.execute("SELECT @@socket, @@datadir")[0]
+    return posixpath.join(str(directory), str(socket)) if socket else None
