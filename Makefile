@@ -42,13 +42,16 @@ test-all: ## the same with the long matrices in full
 	@tests/testbed/packages.sh python
 	@FULL=1 python3 tests/tools/run_parts.py $(PARTS)
 
-.PHONY: unit lint sanity integration molecule demo-test bench
+.PHONY: unit lint format sanity integration molecule demo-test bench
 unit: python-packages ## unit tests, with the coverage of module_utils
 	@$(PYTEST) --cov --cov-report=term tests/unit
 
 lint: python-packages ## ruff, mypy, shellcheck, yamllint, ansible-lint, antsibull, galaxy-importer
 	@tests/testbed/packages.sh lint
 	@$(DEV) python tests/tools/lint.py $(K)
+
+format: python-packages ## let ruff format the code and repair what it can
+	@$(DEV) ruff check --fix-only --quiet . && $(DEV) ruff format .
 
 sanity: python-packages ## ansible-test sanity on the oldest and the newest core
 	@$(DEV) python tests/tools/sanity.py $(if $(FULL),--full) $(K)

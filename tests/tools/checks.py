@@ -95,7 +95,9 @@ def write_junit(part: str, outcomes: Sequence[Outcome]) -> None:
         skipped="0",
     )
     for outcome in outcomes:
-        case = ElementTree.SubElement(suite, "testcase", classname=part, name=outcome.name, time=f"{outcome.seconds:.1f}")
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=part, name=outcome.name, time=f"{outcome.seconds:.1f}"
+        )
         if outcome.problem:
             ElementTree.SubElement(case, "failure", message=outcome.problem)
     RESULTS.mkdir(parents=True, exist_ok=True)
