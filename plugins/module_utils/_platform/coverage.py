@@ -23,7 +23,8 @@ from .consumer import direct_names
 from .containers import Container, Mount, is_within
 from .docker import Docker
 from .pointers import DATA, Pointer, buckets, pointers
-from .sockets import plain
+from .processes import PROC
+from .sockets import LISTEN, plain, tcp
 
 VOLUME, PATH, SERVER, BUCKET = "volume", "path", "server", "bucket"
 
@@ -85,11 +86,16 @@ def find(context: Context, application: Application, covered: Covered) -> list[U
 
 @dataclasses.dataclass(frozen=True)
 class ProjectState:
-    """A project's containers, and its services that have none (behind a profile, say) by name."""
+    """A project's containers, and its services that have none (behind a profile, say) by name.
+
+    `idle`: ids of running containers that listen at no port: a job that uses a server's image for its
+    tools is no server.
+    """
 
     name: str
     containers: tuple[Container, ...]
     others: Mapping[str, Service] = dataclasses.field(default_factory=dict)
+    idle: frozenset[str] = frozenset()
 
 
 def _of_project(context: Context, application: Application, covered: Covered) -> list[Uncovered]:
@@ -104,7 +110,16 @@ def _of_project(context: Context, application: Application, covered: Covered) ->
         return []
     source = next((project for one in members if (project := compose.project_of(one)) is not None), None)
     others = _without_container(context, source, members) if source is not None else {}
-    return project_findings(ProjectState(application.project, tuple(members), others), covered, tuple(everything))
+    idle = frozenset(one.id for one in members if one.running and not _listens(one))
+    state = ProjectState(application.project, tuple(members), others, idle)
+    return project_findings(state, covered, tuple(everything))
+
+
+def _listens(container: Container) -> bool:
+    """Whether anything in the container can be connected to; True where that cannot be seen."""
+    table = tcp(PROC / str(container.pid))
+    # 127.0.0.11 is Docker's own name server in it.
+    return not table or any(one.state == LISTEN and one.local != "127.0.0.11" for one in table)
 
 
 def _without_container(context: Context, project: Project, members: Sequence[Container]) -> dict[str, Service]:
@@ -146,7 +161,7 @@ def _servers(state: ProjectState, covered: Covered, everything: Sequence[Contain
             if _is_data(pointer) and pointer.host in direct_names(server, client)
         ]
         ours = server.project == state.name
-        if not pointing and not (ours and _is_server_image(server.image) and any(mount.rw for mount in server.mounts)):
+        if not pointing and not (ours and _is_server(server) and server.id not in state.idle):
             continue
         if any(pointer.host == host for _, pointer in pointing for host, _port in covered.hosts):
             continue
@@ -156,9 +171,10 @@ def _servers(state: ProjectState, covered: Covered, everything: Sequence[Contain
         yield server.id, Uncovered(SERVER, server.service or server.name, where, tuple(dict.fromkeys(also)))
 
 
-def _is_server_image(image: str) -> bool:
-    name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
-    return any(name == known or name.startswith((f"{known}-", f"{known}db")) for known in _SERVERS)
+def _is_server(container: Container) -> bool:
+    name = container.image.partition("@")[0].rpartition("/")[2].partition(":")[0]
+    known = any(name == one or name.startswith((f"{one}-", f"{one}db")) for one in _SERVERS)
+    return known and any(mount.rw for mount in container.mounts)
 
 
 def _is_data(pointer: Pointer) -> bool:
@@ -214,10 +230,14 @@ def _mount_names(mount: AnyMount, service: str, project: str) -> list[str]:
     each time its container is made again, so its place in the service names it."""
     place = f"{service}:{mount.destination}"
     if mount.type == "volume":
-        anonymous = not mount.volume or (len(mount.volume) == 64 and not mount.volume.strip("0123456789abcdef"))
+        anonymous = _is_anonymous(mount)
         short = mount.volume[len(project) + 1 :] if mount.volume.startswith(f"{project}_") else ""
         return [name for name in ([place, mount.volume] if anonymous else [mount.volume, short, place]) if name]
     return [name for name in (mount.source.rstrip("/"), place) if name]
+
+
+def _is_anonymous(mount: AnyMount) -> bool:
+    return not mount.volume or (len(mount.volume) == 64 and not mount.volume.strip("0123456789abcdef"))
 
 
 def holds_data(mount: AnyMount) -> bool:
@@ -225,7 +245,8 @@ def holds_data(mount: AnyMount) -> bool:
     if not mount.rw or mount.type not in ("volume", "bind"):
         return False
     if mount.type == "volume":
-        return True
+        # An image declares volumes for uses that this container may not make of it.
+        return not (_is_anonymous(mount) and _is_empty(mount.source))
     source = PurePosixPath(mount.source)
     if not mount.source or any(is_within(source, PurePosixPath(system)) for system in _SYSTEM):
         return False
@@ -234,6 +255,13 @@ def holds_data(mount: AnyMount) -> bool:
     except OSError:
         return True
     return stat.S_ISDIR(mode) or stat.S_ISREG(mode)
+
+
+def _is_empty(directory: str) -> bool:
+    try:
+        return not os.listdir(directory)
+    except OSError:
+        return False
 
 
 def _mount_covered(mount: AnyMount, covered: Covered) -> bool:

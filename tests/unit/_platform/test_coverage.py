@@ -68,6 +68,16 @@ def test_an_undescribed_database_is_found_by_its_image_too() -> None:
     assert findings([container("exporter", image="prom/redis_exporter:1")]) == []
 
 
+def test_a_job_that_uses_a_servers_image_for_its_tools_is_none(tmp_path: Path) -> None:
+    unused = Mount("volume", str(tmp_path), "/var/lib/mysql", True, "b" * 64)
+    job = container("dumps", image="mariadb:10.11", mounts=[unused])
+    assert names(findings([job])) == {("server", "dumps")}
+    assert coverage.project_findings(ProjectState("booking", (job,), idle=frozenset({job.id})), Covered()) == []
+    (tmp_path / "something").write_text("x")
+    found = coverage.project_findings(ProjectState("booking", (job,), idle=frozenset({job.id})), Covered())
+    assert names(found) == {("volume", "dumps:/var/lib/mysql")}
+
+
 def test_a_service_that_is_no_data_server_is_none() -> None:
     backend = container("backend", env={"FRONTEND_HOST": "web", "API_SERVER": "proxy:8080"})
     web = container("web", env={"BACKEND_HOST": "backend", "BACKEND_URL": "http://backend:8000"})
