@@ -42,6 +42,8 @@ def content(sql: Sql, database: str, options: DumpOptions, history: bool = True)
     found = catalog.tables(sql, database)
     views = catalog.views(sql, database)
     tables, without = _excluded(database, options.exclude_tables, [one.name for one in found], views)
+    if options.salvage:
+        without = tuple(sorted({*without, *_invalid_views(sql, database, without)}))
     versioned = [one for one in found if one.versioned]
     carried = history and bool(versioned) and all(one.history for one in versioned)
     return Content(tuple(found), catalog.columns(sql, database), tables, without, carried)
@@ -79,6 +81,8 @@ def describe(server: SqlServer, options: DumpOptions) -> Description:
         _check_views(sql, database, held.without_views)
         fingerprint.check_newest(server.newest, held.column_names)
         warnings += _warnings(held, tool, flavour)
+        if options.salvage and held.without_views:
+            warnings.append(f"invalid already, and so not in this copy: the view {', '.join(held.without_views)}")
         definers = sorted({one.definer for one in objects if one.definer})
         facts: Json = {
             **_facts(sql, database, held),
@@ -134,25 +138,40 @@ def _facts(sql: Sql, database: str, held: Content) -> Json:
 
 def _check_views(sql: Sql, database: str, without: Sequence[str]) -> None:
     """An invalid view ends a dump, and every table after it is missing; so does one over a view left out."""
-    invalid, orphaned = [], []
-    for view in catalog.views(sql, database):
-        if view in without:
-            continue
-        try:
-            # What the dump tool asks.
-            sql.execute(f"SHOW FIELDS FROM {qualified(database, view)}")
-            printed = str(sql.execute(f"SHOW CREATE VIEW {qualified(database, view)}")[0][1])
-        except SqlError as error:
-            invalid.append(f"{view} ({error.code})")
-            continue
-        orphaned += [f"{view} (reads {other})" for other in without if reads(printed, other)]
+    invalid = _invalid_views(sql, database, without)
     if invalid:
+        listed = ", ".join(f"{view} ({code})" for view, code in invalid.items())
         raise Refused(
-            f"the view {', '.join(invalid)} is invalid, and a dump would end there",
+            f"the view {listed} is invalid, and a dump would end there",
             hint="Drop or repair it, or leave it out with exclude_tables.",
         )
+    orphaned = [
+        f"{view} (reads {other})"
+        for view in catalog.views(sql, database)
+        if view not in without
+        for other in without
+        if reads(_printed(sql, database, view), other)
+    ]
     if orphaned:
         raise Refused(f"the view {', '.join(orphaned)} could not be restored", hint="Exclude it too.")
+
+
+def _invalid_views(sql: Sql, database: str, without: Sequence[str]) -> dict[str, int]:
+    """Views that cannot be read, with the server's error code."""
+    invalid = {}
+    for view in catalog.views(sql, database):
+        if view not in without:
+            try:
+                # What the dump tool asks.
+                sql.execute(f"SHOW FIELDS FROM {qualified(database, view)}")
+                _printed(sql, database, view)
+            except SqlError as error:
+                invalid[view] = error.code
+    return invalid
+
+
+def _printed(sql: Sql, database: str, view: str) -> str:
+    return str(sql.execute(f"SHOW CREATE VIEW {qualified(database, view)}")[0][1])
 
 
 def reads(printed: str, other: str) -> bool:
