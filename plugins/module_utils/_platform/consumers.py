@@ -53,7 +53,7 @@ class _Search:
         self.processes = processes.processes()
         server = next((one for one in self.containers if one.id == usage.container), None)
         self.around = Surroundings(server, sockets.local_addresses())
-        self.own_unit = processes.owner_of(_own_cgroup())
+        self.own_unit = processes.own_owner()
 
     def run(self) -> list[Consumer]:
         found = [*self._containers(), *self._holders()]
@@ -183,10 +183,3 @@ def _containers(context: Context, application: Application) -> list[Container]:
     with Docker() as docker:
         listed = [one for one in docker.list() if one.state in ("running", "restarting", "paused")]
         return [container for one in listed if (container := docker.inspect(one.id)) is not None]
-
-
-def _own_cgroup() -> str:
-    try:
-        return (processes.PROC / "self" / "cgroup").read_text()
-    except OSError:
-        return ""

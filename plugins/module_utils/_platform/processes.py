@@ -58,6 +58,14 @@ def processes(proc: Path = PROC, own: Optional[int] = None) -> list[Process]:
     return [one for pid, one in sorted(found.items()) if pid not in kin and not _is_plumbing(one)]
 
 
+def own_owner(proc: Path = PROC) -> Optional[Owner]:
+    """Who runs ourselves: a timer's unit, say, which must not be stopped."""
+    try:
+        return owner_of((proc / "self" / "cgroup").read_text(), _cgroup_root(proc))
+    except OSError:
+        return None
+
+
 def family(pid: int, parents: Mapping[int, int]) -> set[int]:
     """A process with its ancestors and descendants, and pid 1 and the kernel's threads."""
     kin = {0, 1, 2, pid}
