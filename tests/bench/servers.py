@@ -166,7 +166,7 @@ def mariadb() -> Iterator[Server]:
         )
         server = MariaDB(_free_port(), str(home / "socket"))
         init = home / "init.sql"
-        init.write_text(f"ALTER USER root@localhost IDENTIFIED BY '{PASSWORD}'; FLUSH PRIVILEGES;\n")
+        init.write_text(f"ALTER USER root@localhost IDENTIFIED BY '{PASSWORD}';\n")
         argv = ["mariadbd", "--no-defaults", f"--datadir={data}", f"--port={server.port}", f"--socket={server.socket}"]
         argv += ["--bind-address=127.0.0.1", "--innodb-buffer-pool-size=1G", "--max-allowed-packet=64M"]
         with _running([*argv, f"--init-file={init}", f"--pid-file={home / 'pid'}"], account, home, server):
