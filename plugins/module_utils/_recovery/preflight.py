@@ -15,6 +15,7 @@ from .._core.model import Description, Json
 from .._engines.base import DumpOptions, Engine
 from .._platform import coverage, release
 from .._platform.coverage import Covered
+from .._platform.docker import Docker
 from .setup import Operation
 
 SPARE = 64 << 20  # bytes that must be free in a local repository, whatever is stored
@@ -54,12 +55,23 @@ def check_space(operation: Operation, described: Mapping[str, Description]) -> N
     if free < size:
         operation.context.warn(f"only {free >> 20} MiB are free in the repository for {size >> 20} MiB of data")
     for engine in operation.engines.values():
-        for path in engine.reach().paths:
+        for path in _places(engine):
             if _device(path) == _device(directory):
                 operation.context.warn(
                     f"the repository {directory} is on the same disk as {engine.datastore}: losing that disk loses both"
                 )
                 return
+
+
+def _places(engine: Engine) -> list[Path]:
+    """Where a datastore's bytes are on this host, as far as that can be told."""
+    reach = engine.reach()
+    if reach.container is None:
+        return list(reach.paths)
+    with Docker() as docker:
+        container = docker.inspect(reach.container)
+    mounts = container.mounts if container is not None else ()
+    return [*reach.paths, *(Path(mount.source) for mount in mounts if mount.rw and mount.source)]
 
 
 def check_coverage(operation: Operation) -> None:
