@@ -22,13 +22,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Optional
 
 from . import clock, io
 from .context import Context
 from .errors import Busy, OpsError, Refused
 from .model import Json
+from .process import identity, pid_of
 
 LEASE = 900  # seconds
 
@@ -48,7 +48,7 @@ class Holder:
 
     def over(self) -> bool:
         """Whether the lock has ended by itself."""
-        if self.process is not None and self.process != _process(_pid(self.process)):
+        if self.process is not None and self.process != identity(pid_of(self.process)):
             return True
         return clock.from_text(self.until) <= clock.now()
 
@@ -236,19 +236,5 @@ def _renew(mine: Held, stop: threading.Event) -> None:
 def _holder(token: str, owner: str, reason: str, job: str, lease: int, own_process: bool) -> Holder:
     now = clock.now()
     until = clock.text(now + datetime.timedelta(seconds=lease))
-    process = _process(os.getpid()) if own_process else None
+    process = identity(os.getpid()) if own_process else None
     return Holder(token, owner, reason, job, clock.text(now), until, lease, process)
-
-
-def _process(pid: int) -> Optional[str]:
-    """What tells a process from a later one with the same id; None when there is none."""
-    try:
-        started = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return None
-    return f"{boot}:{pid}:{started}"
-
-
-def _pid(process: str) -> int:
-    return int(process.split(":")[1])

@@ -25,6 +25,8 @@ from .model import Json
 # What a Python package is called, by the name it is imported as.
 PACKAGES = {"pymysql": "PyMySQL", "psycopg": "psycopg[binary]", "docker": "docker"}
 
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
 
 class Interrupted(OpsError):
     """A signal asked the module to end; whatever is open is closed on the way out."""
@@ -38,7 +40,7 @@ def run(module: AnsibleModule, drivers: Sequence[str], operation: Callable[[Cont
         context = Context(app, Path(module.params["state_dir"]), module.warn, module.check_mode)
         _learn_secrets(context, module)
         _find_drivers(drivers, context)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        for number in _SIGNALS:
             signal.signal(number, _interrupt)
         result = operation(context)
     except OpsError as error:
@@ -92,4 +94,10 @@ def _find_drivers(drivers: Sequence[str], context: Context) -> None:
 
 
 def _interrupt(number: int, frame: Optional[FrameType]) -> Any:
+    for again in _SIGNALS:  # what is begun now is the way out, and a second signal must not cut it short
+        signal.signal(again, _ignore)  # not SIG_IGN, which the programs started from here would inherit
     raise Interrupted(f"interrupted by {signal.Signals(number).name}", hint="Run it again.")
+
+
+def _ignore(number: int, frame: Optional[FrameType]) -> None:
+    pass

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any, Optional
 
 from .errors import OpsError, ToolFailed, Unavailable
@@ -226,6 +227,21 @@ def _feed(pipe: IO[bytes], data: bytes) -> None:
         pipe.write(data)
     with contextlib.suppress(OSError):
         pipe.close()
+
+
+def identity(pid: int) -> Optional[str]:
+    """What tells a process from a later one with the same id, `BOOT_ID:PID:START_TIME`; None when it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else f"{boot}:{pid}:{fields[19]}"  # a zombie does nothing any more
+
+
+def pid_of(process: str) -> int:
+    """The id in an `identity`."""
+    return int(process.split(":")[1])
 
 
 def _die_with_parent() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import platform
 import secrets
 import time
@@ -28,7 +29,6 @@ from .._store import catalogue, relay
 from .._store import manifest as manifests
 from .._store.catalogue import Catalogue
 from .._store.manifest import Manifest
-from .._store.restic import Restic
 from . import keys, preflight, setup, unfinished
 from .background import Background
 from .setup import Operation
@@ -71,11 +71,12 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
             stack.enter_context(locks.held(context, params["lock_token"], f"backup ({request.kind})", operation.job))
         with at(stage="preflight"):
             operation.restic.version()
-            known = _open(operation.restic, context)
+            operation.restic.settle()
+            unfinished.refuse(context)
+            known = catalogue.read(operation.restic, context.app)
             recent = _recent(known, operation, request)
             if recent is not None:
                 return {"changed": False, "backup": _public(operation, recent)}
-            unfinished.refuse(context)
             preflight.check_coverage(operation)
             described = preflight.describe(operation, list(operation.engines.values()), request.options)
             preflight.check_space(operation, described)
@@ -95,6 +96,7 @@ def make(
     """Store one backup of these datastores, whole or not at all. The caller holds the lock."""
     started, clock_start = clock.now(), time.monotonic()
     backup = f"{started.strftime('%Y%m%dT%H%M%SZ')}-{secrets.token_hex(3)}"
+    release, data_keys = preflight.release_facts(operation), keys.fingerprints(operation, request.data_keys)
     if known is not None:
         _forget_orphans(operation, known)
     stored: list[str] = []
@@ -104,7 +106,9 @@ def make(
             name = engine.datastore.name
             with at(str(engine.datastore), stage="dump"):
                 engine.sweep()
-                part = _store(operation, request, engine, described[name], backup)
+                part = operation.restic.patiently(
+                    functools.partial(_store, operation, request, engine, described[name], backup)
+                )
                 stored.append(part.snapshot)
                 parts.append(part)
         with at(stage="commit"):
@@ -119,8 +123,8 @@ def make(
                 parts=tuple(parts),
                 hold=request.hold,
                 excluded={name: list(tables) for name, tables in request.exclude_tables.items()},
-                release=preflight.release_facts(operation),
-                data_keys=keys.fingerprints(operation, request.data_keys),
+                release=release,
+                data_keys=data_keys,
                 versions={"python": platform.python_version()},
                 machine=setup.machine(operation.context),
                 job=operation.job,
@@ -224,15 +228,6 @@ def _confirm(operation: Operation, manifest: Manifest) -> catalogue.Entry:
     return entry
 
 
-def _open(restic: Restic, context: Context) -> Catalogue:
-    """One listing, which also shows that the repository can be used; when it cannot, ask it why."""
-    try:
-        return catalogue.read(restic, context.app)
-    except OpsError:
-        restic.config()
-        raise
-
-
 def _recent(known: Catalogue, operation: Operation, request: Request) -> Optional[catalogue.Entry]:
     """A backup that makes this one unnecessary."""
     if not request.max_age:
@@ -259,8 +254,11 @@ def _forget_orphans(operation: Operation, known: Catalogue) -> None:
 
 
 def _forget_stored(operation: Operation, stored: Sequence[str]) -> None:
+    """Take back what a failed run stored, its manifest (the first, where there is one) before the data."""
+    operation.restic.settle()  # restic may have been killed
     with contextlib.suppress(OpsError):
-        operation.restic.forget(stored)
+        operation.restic.forget(stored[:1])
+        operation.restic.forget(stored[1:])
 
 
 def _check_excluded(operation: Operation, request: Request) -> None:

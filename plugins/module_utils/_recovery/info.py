@@ -12,7 +12,7 @@ from typing import Any
 
 from .._core import clock
 from .._core.context import Context
-from .._core.errors import OpsError, Refused, at
+from .._core.errors import Refused, at
 from .._core.model import Json
 from .._store import catalogue
 from . import setup
@@ -28,11 +28,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
     restic = setup.store_of(context, params)
     with at(f"backups of {context.app.key}", stage="list"):
         version = restic.version()
-        try:
-            known = catalogue.read(restic, context.app)
-        except OpsError:
-            restic.config()  # it says why
-            raise
+        known = catalogue.read(restic, context.app)
     now = clock.now()
     repository: Json = {
         "location": params["repository"]["location"],

@@ -14,7 +14,8 @@ from .._core import lock
 from .._core.context import Context
 from .._core.errors import Refused, Unavailable, at
 from .._core.model import Json
-from .._store.restic import NoRepository, Restic
+from .._store.messages import NoRepository
+from .._store.restic import Restic
 from . import setup
 
 

@@ -118,6 +118,7 @@ def _request(params: Mapping[str, Any]) -> Request:
 def _plan(operation: Operation, request: Request, into: Sequence[Mapping[str, Any]]) -> Plan:
     context = operation.context
     operation.restic.version()
+    operation.restic.settle()
     source = App(operation.app.name, request.from_instance or operation.app.instance)
     known = _catalogue(operation, source)
     before = clock.given(request.before, "before") if request.before else None
@@ -148,11 +149,7 @@ def _plan(operation: Operation, request: Request, into: Sequence[Mapping[str, An
 
 
 def _catalogue(operation: Operation, source: App) -> catalogue.Catalogue:
-    try:
-        known = catalogue.read(operation.restic, source)
-    except OpsError:
-        operation.restic.config()  # it says why
-        raise
+    known = catalogue.read(operation.restic, source)
     if not known.entries and source == operation.app:
         others = {one.tag("instance") for one in operation.restic.snapshots(["day2", f"app={source.name}"])}
         if others:
@@ -336,6 +333,7 @@ def _swap(operation: Operation, staged: Sequence[Staged], journal: Journal) -> N
 def _undo(operation: Operation, journal: Journal, engines: dict[str, Engine], error: BaseException) -> None:
     """Back to the state before; when even that fails, the journal stays for the next run."""
     swapping = journal.header["phase"] == unfinished.SWAPPING
+    operation.restic.settle()  # it may have been killed
     try:
         unfinished.back(operation, journal, engines)
     except OpsError as second:

@@ -38,6 +38,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
 def _apply(context: Context, params: Mapping[str, Any], policy: Policy, restic: Restic) -> Json:
     with at(stage="list"):
         restic.version()
+        restic.settle()
         known = catalogue.read(restic, context.app)
         released = [known.find(backup) for backup in params["release"]]
     holds = [snapshot for entry in released for snapshot in entry.holds]

@@ -50,13 +50,7 @@ def stage(operation: Operation, engine: Engine, part: Part, directory: Optional[
     begun = time.monotonic()
     scratch = operation.context.scratch_name(engine.datastore.name, "stage")
     with at(str(engine.datastore), stage="load"):
-        engine.stage(part, scratch, directory)
-        if isinstance(engine, Files):
-            for target, include in engine.stage_targets(scratch).items():
-                operation.restic.restore_paths(part.snapshot, target, include)
-        else:
-            expected = Digest(part.bytes, part.sha256)
-            relay.load(operation.restic, part.snapshot, part.filename, expected, engine.load(part, scratch))
+        operation.restic.patiently(lambda: _load(operation, engine, part, scratch, directory))
     with at(str(engine.datastore), stage="compare"):
         found = engine.staged(part, scratch)
         differences = part.fingerprint.differences(found)
@@ -66,6 +60,16 @@ def stage(operation: Operation, engine: Engine, part: Part, directory: Optional[
                 hint="Use another backup, and find out what altered this one.",
             )
     return Staged(engine, part, scratch, found, round(time.monotonic() - begun, 2))
+
+
+def _load(operation: Operation, engine: Engine, part: Part, scratch: str, directory: Optional[Path]) -> None:
+    engine.stage(part, scratch, directory)
+    if isinstance(engine, Files):
+        for target, include in engine.stage_targets(scratch).items():
+            operation.restic.restore_paths(part.snapshot, target, include)
+    else:
+        expected = Digest(part.bytes, part.sha256)
+        relay.load(operation.restic, part.snapshot, part.filename, expected, engine.load(part, scratch))
 
 
 def chosen(parts: Sequence[Part], operation: Operation, only: Sequence[str]) -> list[tuple[Engine, Part]]:

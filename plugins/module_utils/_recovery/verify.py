@@ -48,6 +48,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
             stack.enter_context(locks.held(context, params["lock_token"], "verification", operation.job))
         with at(stage="preflight"):
             operation.restic.version()
+            operation.restic.settle()
             unfinished.refuse(context)
             known = catalogue.read(operation.restic, context.app)
             entry = known.choose(params["backup"])
@@ -103,6 +104,7 @@ def _prove(
 
 
 def _drop(operation: Operation, begun: Sequence[tuple[Engine, str]]) -> None:
+    operation.restic.settle()  # it may have been killed
     for engine, scratch in begun:
         try:
             engine.drop_scratch(scratch)

@@ -15,7 +15,7 @@ from typing import Optional
 
 from .._core import clock, io
 from .._core.context import Context
-from .._core.errors import Mismatch, OpsError, Refused
+from .._core.errors import Busy, Mismatch, OpsError, Refused, Unavailable
 from .._core.model import App, Json
 from . import manifest as manifests
 from .manifest import Manifest, Summary
@@ -112,8 +112,15 @@ class Catalogue:
 
 
 def read(restic: Restic, app: App) -> Catalogue:
-    """List an application's backups: one restic call."""
-    return build(app, restic.snapshots(["day2", f"app={app.name}", f"instance={app.instance}"]))
+    """List an application's backups: one restic call. When that fails, the repository is asked why."""
+    try:
+        listed = restic.snapshots(["day2", f"app={app.name}", f"instance={app.instance}"])
+    except (Busy, Unavailable):
+        raise
+    except OpsError:
+        restic.config()
+        raise
+    return build(app, listed)
 
 
 def build(app: App, snapshots: Sequence[Snapshot]) -> Catalogue:

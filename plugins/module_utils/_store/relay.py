@@ -15,7 +15,8 @@ from typing import IO, Any, Optional, Protocol
 
 from .._core.errors import Mismatch, OpsError
 from .._core.process import Child
-from .restic import Restic, StreamBackup, Summary, classify
+from .messages import classify
+from .restic import Restic, StreamBackup, Summary
 
 CHUNK = 1 << 20  # one buffer of 1 MiB, and pipes of the same size (pipe(7))
 END = 4096  # bytes kept of the beginning and of the end

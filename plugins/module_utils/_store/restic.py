@@ -2,11 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Private to the collection day2.ops: not for use from outside it.
-"""The typed client of restic, the store: one method per verb, every outcome told apart.
-
-Works with restic 0.14.0 (Debian 12) and newer. Exit codes 10, 11 and 12 (no repository, locked, wrong
-password) exist since 0.17; before that all three are 1 and only the message differs.
-"""
+"""The typed client of restic, the store: one method per verb. Works with 0.14.0 (Debian 12) and newer."""
 
 from __future__ import annotations
 
@@ -14,27 +10,25 @@ import contextlib
 import dataclasses
 import json
 import re
-import signal
+import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 from .._core.context import Context
-from .._core.errors import Busy, OpsError, Refused, ToolFailed, Unavailable
+from .._core.errors import OpsError, Refused, ToolFailed, Unavailable
 from .._core.place import HostPlace
 from .._core.process import TAIL, Child, Command, failed
+from . import traces
+from .messages import Locked, NoRepository, classify, is_locked, read_errors
+from .traces import Traced, Traces
 
 MINIMUM = (0, 14, 0)
+T = TypeVar("T")
 MESSAGES = 1 << 20  # bytes of messages that are kept: every file that could not be read counts
-NO_REPOSITORY, LOCKED, WRONG_PASSWORD = 10, 11, 12
-# How a backend says that the repository's configuration is not there, as opposed to a network, a login
-# or a server that fails: before 0.17 restic asks "Is there a repository …?" after all of them.
-_ABSENT = re.compile(
-    r"no such file or directory|do(es not|esn't) exist|NoSuch(Bucket|Key)|object not found|\b404\b", re.I
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +85,7 @@ class Restic:
         self.repository = repository
         self.context = context
         self.place = HostPlace(context)
+        self.traces = Traces(context, repository.location)
         context.secrets.add(repository.password)
 
     # Opening -------------------------------------------------------------------------------------
@@ -129,6 +124,9 @@ class Restic:
 
     def store_bytes(self, filename: str, content: bytes, tags: Sequence[str]) -> Summary:
         """Store a small file of our own (a manifest, a proof)."""
+        return self.patiently(lambda: self._store_bytes(filename, content, tags))
+
+    def _store_bytes(self, filename: str, content: bytes, tags: Sequence[str]) -> Summary:
         stream = self.store_stream(filename, tags)
         try:
             stream.stdin.write(content)
@@ -149,7 +147,7 @@ class Restic:
         completed = self._run([*argv, "--", *paths], ok=(0, 3), timeout=None)
         summary = _summary(completed.stdout)
         if completed.rc == 3:
-            vanished, others = _read_errors(completed.stderr_tail, completed.stdout)
+            vanished, others = read_errors(completed.stderr_tail, completed.stdout)
             if completed.stderr_cut or others or not vanished or not allow_vanished:
                 self.forget([summary.snapshot])
                 raise failed(
@@ -182,7 +180,7 @@ class Restic:
 
     def stream(self, snapshot: str, filename: str) -> Child:
         """Start reading one stream out of the repository."""
-        return Child(self._command(["dump", snapshot, f"/{filename}"]))
+        return self._start(["dump", snapshot, f"/{filename}"])
 
     def restore_paths(self, snapshot: str, target: Path, include: Sequence[str]) -> None:
         """Restore paths below `target`, where they keep their full absolute path."""
@@ -208,9 +206,48 @@ class Restic:
         lines = (completed.text + "\n" + completed.stderr_tail).splitlines()
         return [line for line in lines if re.search(r"error|Fatal|does not|damaged|not found", line)][:20] or lines[-3:]
 
+    # Locks ---------------------------------------------------------------------------------------
+    def patiently(self, transfer: Callable[[], T]) -> T:
+        """Begin a transfer anew that met somebody's lock: a stream cannot wait for one by itself."""
+        for _attempt in range(2):
+            try:
+                return transfer()
+            except Locked:
+                self.config()  # waits for the lock, as long as it may
+        return transfer()
+
+    def settle(self) -> bool:
+        """Remove the locks that killed restics of ours left; True when there were any. Nobody else's."""
+        dead = [] if self.context.check_mode else self.traces.dead()
+        if not dead:
+            return False
+        try:
+            names = self._look("list", "locks").text.split()
+            locks = [json.loads(self._look("cat", "lock", name).text) for name in names]
+            ours = traces.left(locks, dead, socket.gethostname())
+            if ours and traces.others_would_go(locks, ours, socket.gethostname()):
+                return False
+            if ours:
+                self._look("unlock")
+        except OpsError:  # what comes next says why the repository cannot be used
+            return False
+        for trace in dead:
+            trace.unlink(missing_ok=True)
+        return bool(ours)
+
+    def _look(self, *words: str) -> Result:
+        """Whatever the locks say."""
+        result = _collect(self._start([*words, "--no-lock"]), 300)
+        if result.rc != 0:
+            raise classify(result.argv, result.rc, result.stderr_tail, self.repository.location)
+        return result
+
     # Running -------------------------------------------------------------------------------------
     def command(self, argv: Sequence[str]) -> Command:
         return self._command(argv)
+
+    def _start(self, argv: Sequence[str], **options: Any) -> Traced:
+        return Traced(self.traces, self._command(argv), **options)
 
     def _command(self, argv: Sequence[str]) -> Command:
         # The location goes by the environment as well: it may hold a password.
@@ -229,17 +266,15 @@ class Restic:
         """Run to the end, waiting for a lock that somebody else holds."""
         deadline = time.monotonic() + self.repository.lock_timeout
         while True:
-            result = _collect(Child(self._command(argv), keep=MESSAGES), timeout)
-            if result.rc in ok and not (result.rc == 1 and _is_locked(result.rc, result.stderr_tail)):
+            result = _collect(self._start(argv, keep=MESSAGES), timeout)
+            if result.rc in ok and not (result.rc == 1 and is_locked(result.rc, result.stderr_tail)):
                 return result
             error = classify(result.argv, result.rc, result.stderr_tail, self.repository.location)
-            if not isinstance(error, Busy) or time.monotonic() > deadline:
+            if isinstance(error, Locked) and self.settle():
+                continue
+            if not isinstance(error, Locked) or time.monotonic() > deadline:
                 raise error
             time.sleep(min(2.0, max(0.1, deadline - time.monotonic())))
-
-
-class NoRepository(Unavailable):
-    """There is no repository at the location."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,14 +294,14 @@ class StreamBackup:
     """One stream on its way into the repository.
 
     restic stores whatever it has read when its standard input ends, however the producer ended, so
-    the caller holds `stdin` open and only `commit` closes it. `abort` interrupts restic first (SIGINT:
-    with SIGTERM restic before 0.17 leaves a lock behind), waits for its end, and then closes.
+    the caller holds `stdin` open and only `commit` closes it. `abort` interrupts restic first, waits for
+    its end, and then closes.
     """
 
     def __init__(self, restic: Restic, filename: str, tags: Sequence[str]) -> None:
         self._restic = restic
         argv = ["backup", "--json", "--stdin", "--stdin-filename", filename, *restic._tags(tags)]
-        self._child = Child(restic._command(argv), stdin=subprocess.PIPE)
+        self._child = restic._start(argv, stdin=subprocess.PIPE)
         self._collector = _Collector(self._child)
 
     @property
@@ -277,7 +312,11 @@ class StreamBackup:
         """The stream is whole: let restic store it. An error when it could not."""
         with contextlib.suppress(OSError):  # it has ended already; its exit code says why
             self._child.stdin.close()
-        rc = self._child.wait(3600)
+        try:
+            rc = self._child.wait(3600)
+        except BaseException:
+            self.abort()
+            raise
         stdout = self._collector.text()
         if rc != 0:
             raise classify(self._child.argv, rc, self._child.stderr_tail, self._restic.repository.location)
@@ -285,13 +324,7 @@ class StreamBackup:
 
     def abort(self) -> None:
         """The stream is not whole: nothing of it is stored."""
-        self._child.signal(signal.SIGINT)
-        try:
-            self._child.wait(30)
-        except ToolFailed:
-            pass  # it was killed, which stores nothing either
-        finally:
-            self._child.kill()
+        self._child.kill()
 
     def failure(self) -> OpsError:
         """Why restic ended by itself, after writing to it failed."""
@@ -332,65 +365,6 @@ def _collect(child: Child, timeout: Optional[float]) -> Result:
         child.close()
 
 
-def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsError:
-    """What a failed restic means, with what to do about it."""
-    details: dict[str, Any] = {"cmd": list(argv), "rc": rc, "stderr_tail": stderr[-TAIL:]}
-    opening = "Is there a repository at the following location" in stderr or "unable to open config file" in stderr
-    if rc == NO_REPOSITORY or (opening and _ABSENT.search(stderr)):
-        return NoRepository(
-            f"there is no repository at {location}",
-            hint="Check the location; the role day2.ops.prepare creates a repository that is missing.",
-            **details,
-        )
-    if rc == WRONG_PASSWORD or "wrong password or no key found" in stderr:
-        return Unavailable(
-            f"the password of the repository {location} is wrong", hint="Check repository.password.", **details
-        )
-    if _is_locked(rc, stderr):
-        return Busy(
-            f"the repository {location} is locked: {_line(stderr, 'locked')}",
-            hint="Wait for the other restic. When it is known to be dead, run `restic unlock` yourself.",
-            **details,
-        )
-    if "no space left on device" in stderr:
-        return ToolFailed(
-            f"there is no space left for the repository {location}", hint="Free some, then run it again.", **details
-        )
-    if re.search(r"permission denied", stderr) and "config" in stderr:
-        return Unavailable(
-            f"the repository {location} may not be read by this user", hint="Check its owner and mode.", **details
-        )
-    if opening:
-        return Unavailable(
-            f"the repository {location} cannot be reached: {_line(stderr, 'config file')}",
-            hint="Check its location, the network and the credentials.",
-            **details,
-        )
-    if re.search(
-        r"ciphertext verification failed|does not match|id .* not found|invalid data returned|wrong size|unexpected EOF",
-        stderr,
-    ):
-        return ToolFailed(
-            f"the repository {location} is damaged: {_last(stderr)}",
-            hint="Run day2.ops.backup_info with check: all to see which backups are touched; use another backup or the copy.",
-            **details,
-        )
-    return failed(argv, rc, stderr[-TAIL:], hint=f"The repository is {location}.")
-
-
-def _is_locked(rc: int, stderr: str) -> bool:
-    return rc == LOCKED or "unable to create lock" in stderr or "repository is already locked" in stderr
-
-
-def _line(stderr: str, word: str) -> str:
-    return next((line.strip() for line in stderr.splitlines() if word in line), _last(stderr))
-
-
-def _last(stderr: str) -> str:
-    lines = [line for line in stderr.splitlines() if line.strip()]
-    return lines[-1] if lines else "no message"
-
-
 def _snapshot(entry: Mapping[str, Any]) -> Snapshot:
     return Snapshot(
         id=entry["id"],
@@ -408,28 +382,3 @@ def _summary(stdout: bytes) -> Summary:
             added = data.get("data_added_packed", data["data_added"])  # packed: compressed, since 0.17
             return Summary(data["snapshot_id"], data["total_files_processed"], data["total_bytes_processed"], added)
     raise ToolFailed("restic backup ended without a summary", hint="Look at its output.")
-
-
-def _read_errors(stderr: str, stdout: bytes) -> tuple[list[str], list[str]]:
-    """Files that restic could not read: those that vanished, and others. From its JSON error lines
-    (standard output or standard error, by version) and from plain lines on standard error."""
-    vanished: list[str] = []
-    others: list[str] = []
-    for line in [*stderr.splitlines(), *stdout.decode(errors="replace").splitlines()]:
-        if line.startswith("{"):
-            data = json.loads(line) if line.endswith("}") else {}
-            if data.get("message_type") != "error":
-                continue
-            text = f"{data.get('item', '')}: {_message(data.get('error'))}"
-        elif line.startswith(("error: ", "error for ")):
-            text = line.partition(": ")[2]
-        else:
-            continue
-        (vanished if "no such file or directory" in text else others).append(text)
-    return vanished, others
-
-
-def _message(error: Any) -> str:
-    if isinstance(error, Mapping):
-        return str(error.get("message") or error.get("Err") or error)
-    return str(error)

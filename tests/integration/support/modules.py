@@ -104,8 +104,12 @@ def start(
 
 def finish(process: subprocess.Popen[str], timeout: float = 300) -> Outcome:
     stdout, stderr = process.communicate(timeout=timeout)
+    return parsed(process.returncode, stdout, stderr)
+
+
+def parsed(rc: int, stdout: str, stderr: str) -> Outcome:
     lines = [line for line in stdout.splitlines() if line.startswith("{")]
-    return Outcome(process.returncode, json.loads(lines[-1]) if lines else {}, stdout, stderr)
+    return Outcome(rc, json.loads(lines[-1]) if lines else {}, stdout, stderr)
 
 
 def run(name: str, args: dict[str, Any], **options: Any) -> Outcome:

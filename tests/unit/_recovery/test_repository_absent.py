@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import Refused, Unavailable
 from ansible_collections.day2.ops.plugins.module_utils._recovery import repository
-from ansible_collections.day2.ops.plugins.module_utils._store.restic import NoRepository, classify
+from ansible_collections.day2.ops.plugins.module_utils._store.messages import NoRepository, classify
 
 # Recorded with restic 0.14.0, `restic cat config`.
 ABSENT = {

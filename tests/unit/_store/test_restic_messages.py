@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.day2.ops.plugins.module_utils._core.errors import Busy, OpsError, ToolFailed, Unavailable
-from ansible_collections.day2.ops.plugins.module_utils._store.restic import NoRepository, classify
+from ansible_collections.day2.ops.plugins.module_utils._core.errors import OpsError, ToolFailed, Unavailable
+from ansible_collections.day2.ops.plugins.module_utils._store.messages import Locked, NoRepository, classify
 
 CASES = [
     (1, "Fatal: wrong password or no key found", Unavailable, "password of the repository"),
@@ -24,10 +24,16 @@ CASES = [
         1,
         "unable to create lock in backend: repository is already locked exclusively by PID 9 on vm by root (UID 0, GID 0)\n"
         "lock was created at 2026-11-23 21:00:00",
-        Busy,
+        Locked,
         "already locked exclusively by PID 9",
     ),
-    (11, "unable to create lock in backend: repository is already locked by PID 9", Busy, "locked"),
+    (11, "unable to create lock in backend: repository is already locked by PID 9", Locked, "locked"),
+    (
+        1,
+        "unable to create lock in backend: Save(<lock/9a>) failed: write /r/locks/9a: no space left on device",
+        ToolFailed,
+        "no space left",
+    ),
     (1, "Fatal: unable to save snapshot: write /r/data/x: no space left on device", ToolFailed, "no space left"),
     (1, "Fatal: ciphertext verification failed", ToolFailed, "damaged"),
     (2, "something new", ToolFailed, "something new"),
