@@ -194,7 +194,8 @@ class Files:
         self._need_space(part, stages)
         with friendly_os_errors("making the stage directory"):
             for stage in stages:
-                os.mkdir(stage, 0o700)
+                with tree.same_time(os.path.dirname(stage)):
+                    os.mkdir(stage, 0o700)
         self._stages[scratch] = stages
         return Path(next(iter(stages)))
 
@@ -245,7 +246,7 @@ class Files:
     def drop_scratch(self, scratch: str) -> None:
         known = self._stages.pop(scratch, {})
         for stage in {*known, *(os.path.join(base, _hidden(scratch)) for base in self._bases())}:
-            files_swap.remove(stage, self.context.warn)
+            self._remove(stage)
 
     def sweep(self, keep: Sequence[str] = ()) -> list[str]:
         return self._sweep(keep)
@@ -258,9 +259,14 @@ class Files:
             for name in sorted(os.listdir(base)):
                 match = pattern.fullmatch(name)
                 if match and match[1] not in (*keep, self.context.run_id):
-                    files_swap.remove(os.path.join(base, name), self.context.warn)
+                    self._remove(os.path.join(base, name))
                     removed.append(os.path.join(base, name))
         return removed
+
+    def _remove(self, stage: str) -> None:
+        if os.path.lexists(stage):
+            with tree.same_time(os.path.dirname(stage)):
+                files_swap.remove(stage, self.context.warn)
 
     def _bases(self) -> list[str]:
         """All directories in which a stage of these paths can be; verification uses our own by default."""

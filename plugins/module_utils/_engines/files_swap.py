@@ -73,9 +73,10 @@ def _planned(item: Item) -> Json:
         "restored": restored,
         "made": [],
         "carried": list(item.carried),
+        "grown": _missing_parents(item),
     }
     if item.inside:
-        entry.update(phase="planned", metadata=tree.metadata(item.path))
+        entry.update(phase="planned", metadata=tree.metadata(item.path), wanted=tree.metadata(item.staged))
     else:
         entry["made"] = [dict(parent) for parent in item.parents if not os.path.lexists(parent["path"])]
     return entry
@@ -122,6 +123,8 @@ def _undo_whole(entry: Mapping[str, Any], warn: Warn) -> None:
             _remove_empty(parent["path"])
         return
     if inode(path) == original:
+        if os.path.lexists(old) and not os.path.lexists(staged):  # an undo was killed right before its end
+            _move(old, staged)
         return
     where = next((place for place in (old, staged) if inode(place) == original), None)
     if where is not None and inode(path) == entry["restored"]:
@@ -161,7 +164,7 @@ def _swap_inside(entry: Json, step: Step) -> None:
         os.rename(os.path.join(staged, name), os.path.join(path, name))
     _carry(entry)
     sync_directory(Path(path))
-    tree.apply_metadata(path, tree.metadata(staged))
+    tree.apply_metadata(path, entry["wanted"])
     _phase(entry, step, "done")
 
 
@@ -201,19 +204,21 @@ def _entries(directory: str) -> list[str]:
 
 def _carry(entry: Mapping[str, Any]) -> None:
     """Move what the backup left out from the old tree to the new one, with the directories it needs."""
+    for relative in entry["grown"]:
+        source, target = os.path.join(entry["old"], relative), os.path.join(entry["path"], relative)
+        if not os.path.lexists(target):
+            os.mkdir(target, 0o700)
+            tree.apply_metadata(target, tree.metadata(source))
     for relative in entry["carried"]:
         source, target = os.path.join(entry["old"], relative), os.path.join(entry["path"], relative)
         if os.path.lexists(source) and not os.path.lexists(target):
-            _grow(entry["old"], entry["path"], os.path.dirname(relative))
             os.rename(source, target)
 
 
-def _grow(old: str, new: str, relative: str) -> None:
-    """Make a directory of the old tree in the new one, and those above it."""
-    if relative and not os.path.isdir(os.path.join(new, relative)):
-        _grow(old, new, os.path.dirname(relative))
-        os.mkdir(os.path.join(new, relative), 0o700)
-        tree.apply_metadata(os.path.join(new, relative), tree.metadata(os.path.join(old, relative)))
+def _missing_parents(item: Item) -> list[str]:
+    """Directories that what is carried needs and the restored tree lacks, outermost first."""
+    parents = {parent for name in item.carried for parent in Path(name).parents if str(parent) != "."}
+    return sorted(str(parent) for parent in parents if not os.path.lexists(os.path.join(item.staged, parent)))
 
 
 def _carry_back(entry: Mapping[str, Any], old: str) -> None:
@@ -221,6 +226,8 @@ def _carry_back(entry: Mapping[str, Any], old: str) -> None:
         source, target = os.path.join(entry["path"], relative), os.path.join(old, relative)
         if os.path.lexists(source) and not os.path.lexists(target) and os.path.isdir(os.path.dirname(target)):
             os.rename(source, target)
+    for relative in reversed(entry["grown"]):
+        _remove_empty(os.path.join(entry["path"], relative))
 
 
 # both ------------------------------------------------------------------------------------------------
@@ -242,8 +249,9 @@ def undo(step: Step, warn: Warn) -> None:
                     _undo_whole(entry, warn)
             step.save(phase="undone")
         for entry in step.data["items"]:
-            _remove_empty(entry["old"])
-            _remove_empty(os.path.dirname(entry["old"]))
+            with tree.same_time(_around(entry)):
+                _remove_empty(entry["old"])
+                _remove_empty(os.path.dirname(entry["old"]))
 
 
 def finish(step: Step, warn: Warn) -> None:
@@ -252,9 +260,16 @@ def finish(step: Step, warn: Warn) -> None:
         return
     step.save(phase="finished")
     for entry in step.data["items"]:
-        remove(entry["old"], warn)
-        if not entry["inside"]:
-            _remove_empty(os.path.dirname(entry["old"]))
+        with tree.same_time(_around(entry)):
+            remove(entry["old"], warn)
+            if not entry["inside"]:
+                _remove_empty(os.path.dirname(entry["old"]))
+
+
+def _around(entry: Mapping[str, Any]) -> str:
+    """The directory that holds our directory for old trees: the restored one itself, or the one above it."""
+    old: str = entry["old"]
+    return os.path.dirname(old if entry["inside"] else os.path.dirname(old))
 
 
 def remove(path: str, warn: Warn) -> None:

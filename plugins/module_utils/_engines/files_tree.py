@@ -161,6 +161,17 @@ def apply_metadata(path: str, wanted: Mapping[str, Any]) -> None:
     os.utime(path, ns=(wanted["mtime"], wanted["mtime"]))
 
 
+@contextlib.contextmanager
+def same_time(directory: str) -> Iterator[None]:
+    """Make or remove something of ours in a directory, whose time of change stays, where that is allowed."""
+    before = os.stat(directory)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 # Moving ----------------------------------------------------------------------------------------------
 
 
