@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,11 @@ from ansible_collections.day2.ops.plugins.module_utils._core.errors import (
 from ansible_collections.day2.ops.plugins.module_utils._engines import sqlite_swap
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
 
-from tests.integration.support import sqlite
+from tests.integration.support import files, sqlite
 from tests.integration.support.local import Bench, dumped, killed_at, staged
 
 pytestmark = pytest.mark.sqlite
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 @pytest.fixture
@@ -741,3 +744,127 @@ def test_too_little_room_is_said_before_anything_is_made(
         with pytest.raises(Refused, match="MiB are free"):
             ask()
     assert bench.scratch() == [f"{scratch}.sqlite"]
+
+
+# A file that is a mount point itself ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mount_point(bench: Bench, path: Path) -> Iterator[Path]:
+    """A bind mount of a single file, as a container has it: it cannot be renamed."""
+    other = bench.root / "other.db"
+    sqlite.make(other, "delete", large=10).close()
+    path.touch()
+    with files.mounted(path, "--bind", str(other)):
+        yield path
+
+
+@root_only
+def test_a_damaged_file_that_is_a_mount_point_gets_its_content_in_place(bench: Bench, mount_point: Path) -> None:
+    before, inode = sqlite.content(mount_point), mount_point.stat().st_ino
+    engine = bench.engine("sqlite", path=str(mount_point))
+    backup = dumped(engine)
+    garbage(mount_point)
+    damaged = sqlite.digest(mount_point)
+    restored(bench, engine, backup)
+    assert sqlite.content(mount_point) == before
+    assert mount_point.stat().st_ino == inode
+    assert sqlite.digest(mount_point.with_name("booking.db.day2-old-0000aa")) == damaged
+
+
+@root_only
+@pytest.mark.faults
+def test_a_swap_in_place_killed_anywhere_is_undone(bench: Bench, mount_point: Path) -> None:
+    engine = bench.engine("sqlite", path=str(mount_point))
+    part, data = dumped(engine)
+    scratch = staged(engine, part, data)
+    stale = mount_point.with_name("booking.db-wal")
+    number, killed = 1, True
+    while killed:
+        garbage(mount_point)
+        stale.write_bytes(b"stale log" * 1000)
+        step = bench.step()
+        killed = killed_at(number, partial(engine.swap, part, scratch, step))
+        if number % 2:
+            killed_at(number % 5 + 1, partial(engine.undo, bench.recorded()))
+        engine.undo(bench.recorded())
+        assert mount_point.read_bytes() == b"not a database at all" * 1000
+        assert stale.read_bytes() == b"stale log" * 1000
+        assert [each.name for each in mount_point.parent.iterdir() if "day2" in each.name] == []
+        number += 1
+    assert number > 10
+
+
+# In a container ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def container(*arguments: str) -> Iterator[str]:
+    """A container in which a process writes to /data/booking.db, and one in its own layer at /srv/own.db."""
+    name = f"day2t-sqlite-{os.getpid()}"
+    code = (
+        "import sqlite3, os, time\n"
+        "connection = sqlite3.connect('/data/booking.db', timeout=30, isolation_level=None)\n"
+        "connection.execute('PRAGMA journal_mode=wal')\n"
+        "connection.executescript('CREATE TABLE IF NOT EXISTS pair_a (n); CREATE TABLE IF NOT EXISTS pair_b (n);')\n"
+        "own = sqlite3.connect('/srv/own.db')\n"
+        "own.execute('PRAGMA journal_mode=wal')\n"
+        "own.execute('CREATE TABLE own (n)')\n"
+        "own.execute('INSERT INTO own VALUES (7)')\n"
+        "own.commit()\n"
+        "os.symlink('/data/booking.db', '/srv/link.db')\n"
+        "while True:\n"
+        "    connection.executescript('BEGIN IMMEDIATE; INSERT INTO pair_a VALUES (1);"
+        " INSERT INTO pair_b VALUES (1); COMMIT;')\n"
+        "    time.sleep(0.002)\n"
+    )
+    command = ["docker", "run", "-d", "--name", name, "--entrypoint", "python3", "--volume", f"{name}:/data"]
+    subprocess.run([*command, *arguments, "day2-test/systemd:bookworm", "-c", code], check=True, capture_output=True)
+    try:
+        for _attempt in range(100):
+            if subprocess.run(["docker", "exec", name, "test", "-L", "/srv/link.db"], check=False).returncode == 0:
+                break
+            time.sleep(0.1)
+        yield name
+    finally:
+        subprocess.run(["docker", "rm", "-f", "-v", name], check=False, capture_output=True)
+        subprocess.run(["docker", "volume", "rm", "-f", name], check=False, capture_output=True)
+
+
+@pytest.mark.docker
+@root_only
+def test_a_database_in_a_container(bench: Bench) -> None:
+    with container() as name:
+        for inner in ("/data/booking.db", "/srv/link.db"):  # the link is absolute, and means the container's /data
+            engine = bench.engine("sqlite", container=name, path=inner)
+            assert engine.path.name == "booking.db"
+            assert name in str(engine.path)
+            backups = [dumped(engine) for _ in range(2)]
+            rows = [part.fingerprint.tables["pair_a"].rows for part, _data in backups]
+            assert rows == sorted(set(rows)), "the container did not write between the backups"
+            assert rows == [part.fingerprint.tables["pair_b"].rows for part, _data in backups]
+        subprocess.run(["docker", "stop", "-t", "0", name], check=True, capture_output=True)
+        stopped = bench.engine("sqlite", container=name, path="/data/booking.db")
+        restored(bench, stopped, backups[0])
+        assert backups[0][0].fingerprint.differences(stopped.target("full").fingerprint) == []
+        with pytest.raises(Unavailable, match="is in no volume of container"):
+            bench.engine("sqlite", container=name, path="/srv/own.db").ping()
+        subprocess.run(["docker", "start", name], check=True, capture_output=True)
+
+
+@pytest.mark.docker
+@root_only
+def test_a_database_in_a_containers_own_layer_is_backed_up_and_not_taken_from_the_host(bench: Bench) -> None:
+    decoy = Path("/srv/own.db")  # what SQLite opens when it is given /proc/PID/root/srv/own.db
+    assert not decoy.exists()
+    sqlite3.connect(decoy).execute("CREATE TABLE decoy (n)").connection.close()
+    try:
+        with container() as name:
+            engine = bench.engine("sqlite", container=name, path="/srv/own.db")
+            part, _data = dumped(engine)
+            assert {table: one.rows for table, one in part.fingerprint.tables.items()} == {"own": 1}
+            assert any("is lost when that is recreated" in line for line in engine.describe(DumpOptions()).warnings)
+            with pytest.raises(Refused, match="in no volume of container"):
+                engine.accepts(part)
+    finally:
+        decoy.unlink()
