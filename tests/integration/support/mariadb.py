@@ -232,10 +232,8 @@ def mariadb_database_on_host(mariadb_on_host: Mariadb) -> Iterator[str]:
 
 
 def remove(server: Mariadb, prefix: str) -> None:
-    server.run("SET foreign_key_checks = 0")
-    for name in server.databases():
-        if name.startswith((prefix, "day2_")):
-            server.run(f"DROP DATABASE `{name}`")
+    left = [name for name in server.databases() if name.startswith((prefix, "day2_"))]
+    server.run("SET foreign_key_checks = 0", *(f"DROP DATABASE `{name}`" for name in left))
     for user, host, role in server.rows("SELECT User, Host, is_role FROM mysql.user"):
         if user.startswith(prefix):
             server.run(f"DROP ROLE `{user}`" if role == "Y" else f"DROP USER `{user}`@`{host}`")

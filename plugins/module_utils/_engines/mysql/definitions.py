@@ -118,6 +118,8 @@ def _plain(value: Any) -> str:
 
 def create(raw: Sql, database: str, one: Definition) -> None:
     """Make it in a database, in the session's words of then."""
+    # USE of the current database does not notice that its collation has changed since.
+    raw.execute("USE information_schema")
     raw.execute(f"USE {name(database)}")
     with _collated(raw, database, one.database_collation):
         raw.execute("SET SESSION sql_mode = %s", (one.sql_mode,))

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 from ..._core.errors import OpsError, Refused
 from ..._core.model import Description, Json
 from ..base import DumpOptions
-from . import accounts, catalog, definitions, fingerprint, privileges
+from . import accounts, catalog, definitions, fingerprint, grants, privileges
 from .catalog import Column, Named, Table
 from .connection import Sql, SqlError, name, qualified
 from .flavours import Flavour, version_of
 
 if TYPE_CHECKING:
     from .server import SqlServer
+
+
+_DENIED = (1142, 1143, 1370)  # on a table, a column, a function that a view calls
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +77,8 @@ def describe(server: SqlServer, options: DumpOptions) -> Description:
     flavour, database = server.flavour, server.database
     with server.session() as sql:
         version = server.version(sql)
-        tool = server.tools.check(flavour.dump, version)
+        tool = server.dump_version
+        server.tools.check(flavour.dump, tool, version)
         held = content(sql, database, options, server.carries_history)
         objects = _objects(sql, database)
         warnings = privileges.check(sql, flavour, database, objects, version)
@@ -166,6 +170,11 @@ def _invalid_views(sql: Sql, database: str, without: Sequence[str]) -> dict[str,
                 sql.execute(f"SHOW FIELDS FROM {qualified(database, view)}")
                 _printed(sql, database, view)
             except SqlError as error:
+                if error.code in _DENIED:
+                    raise Refused(
+                        f"this user may not read the view {view}: {error.what}",
+                        hint=f"GRANT EXECUTE, SHOW VIEW ON {name(grants.escaped(database))}.* to it.",
+                    ) from None
                 invalid[view] = error.code
     return invalid
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from ..._core.errors import Refused
 from . import grants
-from .catalog import Named
+from .catalog import ROUTINES, Named
 from .connection import Sql, name
 from .flavours import Flavour, version_of
 
@@ -26,7 +26,7 @@ def lines_of(sql: Sql) -> list[str]:
     return [str(line) for line in sql.column("SHOW GRANTS")]
 
 
-def check(sql: Sql, flavour: Flavour, database: str, routines: Sequence[Named], version: str) -> list[str]:
+def check(sql: Sql, flavour: Flavour, database: str, objects: Sequence[Named], version: str) -> list[str]:
     """Refuse where objects would be missing from a dump; a warning where it is only less consistent."""
     lines = lines_of(sql)
     held = grants.held(lines, database)
@@ -36,7 +36,7 @@ def check(sql: Sql, flavour: Flavour, database: str, routines: Sequence[Named], 
             f"{_me(sql)} has no {', '.join(lacking)} privilege on the database, so that a dump would leave objects out",
             hint=f"GRANT {', '.join(lacking)} ON {name(grants.escaped(database))}.* TO {_me(sql)};",
         )
-    _check_routines(sql, lines, database, routines, version)
+    _check_routines(sql, lines, database, objects, version)
     if grants.lacking(["LOCK TABLES"], held):
         return [
             f"{_me(sql)} has no LOCK TABLES privilege: the row counts are taken right before and after the dump "
@@ -53,7 +53,7 @@ def _check_routines(sql: Sql, lines: Sequence[str], database: str, routines: Seq
         return
     if len(grants.lacking(_ROUTINE, grants.held(lines, database))) == len(_ROUTINE):
         raise Refused(f"{_me(sql)} cannot see whether the database has procedures and functions", hint=hint)
-    hidden = [str(one) for one in routines if one.body is None]
+    hidden = [str(one) for one in routines if one.kind.upper() in ROUTINES and one.body is None]
     if hidden:
         raise Refused(
             f"{_me(sql)} cannot see the body of {', '.join(hidden[:5])}, so that a dump would fail", hint=hint

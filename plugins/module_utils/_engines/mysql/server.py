@@ -96,10 +96,13 @@ class SqlServer:
         return Tools(self.flavour, self.access, socket, self.datastore.options.get("run_as"))
 
     @functools.cached_property
+    def dump_version(self) -> str:
+        return self.tools.version(self.flavour.dump)
+
+    @property
     def carries_history(self) -> bool:
         """Whether the dump tool can carry the history of system-versioned tables."""
-        flavour = self.flavour
-        return bool(flavour.history_flag) and version_of(self.tools.version(flavour.dump)) >= flavour.history_since
+        return bool(self.flavour.history_flag) and version_of(self.dump_version) >= self.flavour.history_since
 
     def connect(self, database: Optional[str] = None, binary: bool = False) -> Sql:
         return connection.connect(self.flavour, self.access, database, self.datastore.options.get("run_as"), binary)
@@ -242,6 +245,8 @@ class SqlServer:
     def query(self, scratch: str, sql: str) -> Any:
         self._check_scratch(scratch)
         with self.session(scratch) as asked:
+            # The session too: DROP ends a transaction of its own accord, and its being read-only with it.
+            asked.execute("SET SESSION TRANSACTION READ ONLY")
             asked.execute("START TRANSACTION READ ONLY")
             return asked.value(sql)
 

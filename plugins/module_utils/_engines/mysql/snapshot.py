@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -100,17 +101,18 @@ def explain(argv: tuple[str, ...], rc: int, stderr: str, tool: str) -> OpsError:
     """Why the tool failed, in words."""
     last = stderr.splitlines()[-1] if stderr else "no message"
     error = failed(argv, rc, stderr, what=f"{tool} ended with {rc}: {last}")
-    if "(1412)" in stderr or "(1146)" in stderr:
+    codes = set(re.findall(r"(?:\(|Error:? )(\d{4})\b", stderr))
+    if codes & {"1412", "1146"}:
         return Busy(
             f"a table was changed while it was dumped: {last}", hint="Run the backup again when no migration runs."
         )
-    if "(2013)" in stderr or "(2006)" in stderr or "(2002)" in stderr:
+    if codes & {"2002", "2003", "2006", "2013"}:
         return Unavailable(
             f"{tool} lost its connection to the server: {last}", hint="Did the server or its container stop?"
         )
-    if "(1356)" in stderr or "(1449)" in stderr:
+    if codes & {"1356", "1449"}:
         error.hint = "Drop or repair the view, or leave it out with exclude_tables."
-    elif "(1045)" in stderr or "(1698)" in stderr:
+    elif codes & {"1045", "1698"}:
         error.hint = "The account may not log in from where the tool runs."
     return error
 

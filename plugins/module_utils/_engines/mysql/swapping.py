@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .server import SqlServer
 
 _MISSING = (1146, 1356, 1305, 1054)  # what a view reads is not there (yet)
+# Errors of a storage engine: the table's files are missing or damaged.
+_DAMAGED = (7, 145, 1017, 1025, 1030, 1194, 1195, 1812, 1814, 1932)
 PREPARED, DISMANTLE, RENAME, REBUILD, SWAPPED = "prepared", "dismantle", "rename", "rebuild", "swapped"
 
 
@@ -167,18 +169,53 @@ def _forward(
     _dismantle(sql, raw, plan.live)
     for one in catalog.triggers(sql, plan.scratch):
         definitions.drop(raw, plan.scratch, one)
-    if plan.damaged:
-        server.context.warn(f"damaged tables cannot be moved aside and are dropped: {', '.join(plan.damaged)}")
-        sql.execute("SET SESSION foreign_key_checks = 0")
-        sql.execute(f"DROP TABLE {', '.join(qualified(plan.live, one) for one in plan.damaged)}")
+    _drop_damaged(server, sql, plan, plan.damaged)
     step.save(phase=RENAME)
-    moves = [(plan.live, plan.old, one) for one in plan.live_tables if one not in plan.damaged]
-    _rename(server, sql, [*moves, *((plan.scratch, plan.live, one) for one in plan.staged_tables)], plan.live)
+    try:
+        _rename(server, sql, moves(plan), plan.live)
+    except SqlError as error:
+        if error.code not in _DAMAGED:
+            raise
+        found = _immovable(sql, plan)
+        plan = dataclasses.replace(plan, damaged=(*plan.damaged, *found))
+        step.save(plan=plan.to_json())
+        _drop_damaged(server, sql, plan, found)
+        _rename(server, sql, moves(plan), plan.live)
     step.save(phase=REBUILD)
     _charset(sql, plan.live, after)
     _point_defaults(sql, plan.live, plan.scratch)
     _make(server, raw, plan.live, coming)
     _grant_routines(server, sql, plan)
+
+
+def moves(plan: Plan) -> list[tuple[str, str, str]]:
+    """What must be renamed: source, target, table. First out, then in."""
+    out = [(plan.live, plan.old, table) for table in plan.live_tables if table not in plan.damaged]
+    return [*out, *((plan.scratch, plan.live, table) for table in plan.staged_tables)]
+
+
+def _immovable(sql: Sql, plan: Plan) -> list[str]:
+    """Live tables that the server cannot rename, although it could open them: their files are damaged."""
+    found = []
+    for table in plan.live_tables:
+        if table not in plan.damaged:
+            there, aside = qualified(plan.live, table), qualified(plan.old, table)
+            try:
+                sql.execute(f"RENAME TABLE {there} TO {aside}")
+                sql.execute(f"RENAME TABLE {aside} TO {there}")
+            except SqlError as error:
+                if error.code not in _DAMAGED:
+                    raise
+                found.append(table)
+    return found
+
+
+def _drop_damaged(server: SqlServer, sql: Sql, plan: Plan, tables: Sequence[str]) -> None:
+    """They cannot be moved aside, so there is no other way to put something in their place."""
+    if tables:
+        server.context.warn(f"damaged tables cannot be moved aside and are dropped: {', '.join(tables)}")
+        sql.execute("SET SESSION foreign_key_checks = 0")
+        sql.execute(f"DROP TABLE {', '.join(qualified(plan.live, one) for one in tables)}")
 
 
 def _dismantle(sql: Sql, raw: Sql, database: str) -> None:
@@ -193,15 +230,15 @@ def _dismantle(sql: Sql, raw: Sql, database: str) -> None:
         definitions.drop(raw, database, one)
 
 
-def _rename(server: SqlServer, sql: Sql, moves: Sequence[tuple[str, str, str]], live: str) -> None:
+def _rename(server: SqlServer, sql: Sql, wanted: Sequence[tuple[str, str, str]], live: str) -> None:
     """All tables in one statement, so that there is nothing in between; one by one only where the server
     needs too much memory for it."""
-    if not moves:
+    if not wanted:
         return
     sql.execute("SET SESSION foreign_key_checks = 0")
-    clauses = [f"{qualified(source, table)} TO {qualified(target, table)}" for source, target, table in moves]
+    clauses = [f"{qualified(source, table)} TO {qualified(target, table)}" for source, target, table in wanted]
     limit = server.flavour.rename_at_once
-    if limit is not None and sum(catalog.foreign_keys(sql, source) for source in {move[0] for move in moves}) > limit:
+    if limit is not None and sum(catalog.foreign_keys(sql, source) for source in {move[0] for move in wanted}) > limit:
         statements = [f"RENAME TABLE {clause}" for clause in clauses]
     else:
         statements = [f"RENAME TABLE {', '.join(clauses)}"]
@@ -303,10 +340,10 @@ def undo(server: SqlServer, step: Step) -> None:
 
 def _undo_objects_and_tables(server: SqlServer, sql: Sql, raw: Sql, plan: Plan) -> None:
     _dismantle(sql, raw, plan.live)
-    moves = moves_back(plan, *(_tables(sql, one) for one in (plan.live, plan.scratch, plan.old)))
+    back = moves_back(plan, *(_tables(sql, one) for one in (plan.live, plan.scratch, plan.old)))
     if not catalog.exists(sql, plan.scratch):  # what leaves the live database needs a place
         sql.execute(f"CREATE DATABASE {name(plan.scratch)}")
-    _rename(server, sql, moves, plan.live)
+    _rename(server, sql, back, plan.live)
     there = [one.name for one in catalog.triggers(sql, plan.scratch)]
     if _tables(sql, plan.scratch):
         _make(server, raw, plan.scratch, [one for one in plan.staged_triggers if one.name not in there])

@@ -45,15 +45,13 @@ class Tools:
             raise
         return tool_version(printed)
 
-    def check(self, tool: str, server: str) -> str:
-        """The tool's version. One that is older than the server's is refused: it may not know what it finds."""
-        version = self.version(tool)
+    def check(self, tool: str, version: str, server: str) -> None:
+        """Refuse a tool that is older than the server: it may not know what it finds."""
         if version_of(version)[:2] < version_of(server)[:2]:
             raise Refused(
                 f"{tool} {version or '(of unknown version)'} on {self.access.place.label} is older than the server ({server})",
                 hint=f"Install {self.flavour.package} of the server's version there.",
             )
-        return version
 
     def environment(self) -> Mapping[str, str]:
         return {"MYSQL_PWD": self.access.password or ""}
