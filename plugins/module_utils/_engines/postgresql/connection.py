@@ -15,8 +15,8 @@ from typing import Any, Optional
 from ..._core import drivers
 from ..._core.context import Context
 from ..._core.errors import OpsError, ToolFailed, Unavailable
+from ..._core.identity import acting_as
 from ..._platform.access import Access
-from .identity import acting_as
 
 CONNECT_TIMEOUT = 10  # seconds
 Row = tuple[Any, ...]
