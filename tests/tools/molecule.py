@@ -18,7 +18,7 @@ def main() -> int:
         print(f"no scenario under {SCENARIOS.relative_to(ROOT)}")
         return 2
     # From the collection's own place: Molecule takes its name from the directories above.
-    place = ROOT / ".venv" / "collections" / "ansible_collections" / "day2" / "ops" / "extensions"
+    place = ROOT / ".venv" / "collections" / "ansible_collections" / "day2" / "ops"
     return run_all(
         "molecule",
         [Check(name, ["molecule", "test", "-s", name], place, minutes=15, aloud=True) for name in names],
