@@ -29,6 +29,7 @@ from ansible_collections.day2.ops.plugins.module_utils._platform.access import A
 from ansible_collections.day2.ops.plugins.module_utils._platform.application import Application
 from ansible_collections.day2.ops.plugins.module_utils._platform.consumer import Consumer, Usage
 from ansible_collections.day2.ops.plugins.module_utils._platform.docker import Docker
+from ansible_collections.day2.ops.plugins.module_utils._platform.variables import Variables
 
 from tests.integration.support.compose import (
     IMAGE,
@@ -101,6 +102,14 @@ def test_a_named_password_opens_the_server_at_its_internal_address(
 
 def test_a_secret_in_a_file_is_read_inside_the_container(compose_project: ComposeProject, context: Context) -> None:
     assert resolve(compose_project, context, password_variable="TOKEN").password == TOKEN
+
+
+def test_a_project_answers_for_a_datastore_that_is_in_no_container(
+    compose_project: ComposeProject, context: Context
+) -> None:
+    assert Variables(context, Application(compose_project.name)).find("DB_ROOT_PASSWORD").value == ROOT_PASSWORD
+    with pytest.raises(Refused, match="looked in: project day2t-nosuch, which has no containers"):
+        Variables(context, Application("day2t-nosuch")).find("DB_ROOT_PASSWORD")
 
 
 def test_a_rotated_password_is_read_anew_without_a_restart(
@@ -200,6 +209,48 @@ def test_services_are_found_by_variable_connection_and_as_one_off_jobs(
     assert by_name[compose_project.container("web")].id == compose_project.inspect("web", "{{.Id}}")
 
 
+@pytest.mark.usefixtures("session")
+def test_a_sidecar_in_the_servers_network_is_found_by_its_connection(
+    compose_project: ComposeProject, context: Context
+) -> None:
+    name = f"{compose_project.name}-sidecar-1"
+    client = ["mariadb", "-h", "127.0.0.1", "-e", "select sleep(3600)"]
+    network = f"container:{compose_project.container('db')}"
+    environment = ["-e", f"MYSQL_PWD={ROOT_PASSWORD}"]
+    docker("run", "-d", "--init", "--name", name, "--network", network, *environment, IMAGE, *client)
+    try:
+        way = resolve(compose_project, context)
+
+        def found() -> dict[str, str]:
+            return names(compose_project, consumers.find(context, Application(compose_project.name), usage(way)))
+
+        wait_until(lambda: found().get("sidecar") == "it is connected to it", "the session is seen", 20)
+    finally:
+        docker("rm", "-f", "-v", name, check=False)
+
+
+@pytest.mark.usefixtures("session")
+def test_the_servers_own_container_is_not_found(compose_project: ComposeProject, context: Context) -> None:
+    # Neither by its variable DB_HOST, nor by a session from inside.
+    client = ["exec", "-d", "-e", f"MYSQL_PWD={ROOT_PASSWORD}", compose_project.container("db")]
+    docker(*client, "mariadb", "-h", "127.0.0.1", "-e", "select sleep(15) as inside")
+    listing = ["exec", "-e", f"MYSQL_PWD={ROOT_PASSWORD}", compose_project.container("db"), "mariadb", "-e"]
+    wait_until(lambda: "as inside" in docker(*listing, "show full processlist"), "the session is open")
+    found = consumers.find(context, Application(compose_project.name), usage(resolve(compose_project, context)))
+    assert set(names(compose_project, found)) == {"web", "quiet"}
+
+
+def test_a_service_behind_a_profile_is_known_to_compose(compose_project: ComposeProject, context: Context) -> None:
+    compose_project.compose("--profile", "jobs", "up", "-d", "--no-deps", "worker")
+    try:
+        with Docker() as engine:
+            worker = engine.find(f"{compose_project.name}/worker")
+        found = Variables(context, Application(), worker).find("DB_PORT")
+    finally:
+        docker("rm", "-f", "-v", compose_project.container("worker"))
+    assert (found.value, found.source) == ("3306", f"service worker of project {compose_project.name}")
+
+
 def test_a_session_that_the_server_sees_names_its_container(compose_project: ComposeProject, context: Context) -> None:
     way = resolve(compose_project, context)
     form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
@@ -292,6 +343,17 @@ def test_a_users_names_are_checked_before_anything_is_stopped(compose_project: C
         services.named([f"{compose_project.name}/wbe"])
 
 
+def test_a_container_that_docker_will_not_start_says_why(compose_project: ComposeProject) -> None:
+    name = f"{compose_project.name}-broken"
+    docker("create", "--name", name, "--entrypoint", "/no/such/program", IMAGE)
+    try:
+        identifier = docker("inspect", "-f", "{{.Id}}", name)
+        with pytest.raises(Unavailable, match=rf"container {name} \(Docker refused .*no such file.*Start them by hand"):
+            services.start([Consumer("container", name, identifier)])
+    finally:
+        docker("rm", "-f", "-v", name)
+
+
 def test_a_container_that_is_gone_is_said_not_failed(compose_project: ComposeProject) -> None:
     gone = Consumer("container", "day2t-gone", "f" * 64)
     services.stop([gone])
@@ -324,7 +386,7 @@ def test_the_release_is_known(compose_project: ComposeProject) -> None:
     argv = ["git", "-C", str(compose_project.directory), "rev-parse", "HEAD"]
     assert facts["git_commit"] == subprocess.run(argv, capture_output=True, check=True, text=True).stdout.strip()
     assert set(facts["images"]) == {"db", "web", "quiet", "thumbnails", "frontend"}
-    assert facts["images"]["db"] == {"image": IMAGE, "id": docker("image", "inspect", "-f", "{{.Id}}", IMAGE)}
+    assert facts["images"]["db"] == {"image": IMAGE, "id": compose_project.inspect("db", "{{.Image}}")}
 
 
 def test_a_checkout_of_another_user_is_read(compose_project: ComposeProject) -> None:

@@ -13,6 +13,7 @@ from typing import Optional
 from .._core.context import Context
 from .._core.errors import OpsError
 from . import processes, sockets, systemd
+from .access import LOCAL
 from .application import Application
 from .consumer import (
     CONTAINER,
@@ -95,11 +96,15 @@ class _Search:
         """Inodes of sockets that are connected to the server, in every network namespace."""
         found: set[int] = set()
         endpoints = self.around.endpoints(self.usage)
-        if endpoints:
-            for process in processes.network_namespaces(self.processes).values():
-                for one in sockets.tcp(processes.PROC / str(process.pid)):
-                    if one.state == sockets.ESTABLISHED and (one.remote, one.remote_port) in endpoints:
-                        found.add(one.inode)
+        namespaces = processes.network_namespaces(self.processes) if endpoints else {}
+        server = self.around.server
+        inside = processes.network_namespace(server.pid) if server is not None else ""
+        for namespace, process in namespaces.items():
+            # A sidecar that shares the server's network reaches it at loopback.
+            loopback = {(address, self.usage.port) for address in LOCAL} if namespace == inside else set()
+            for one in sockets.tcp(processes.PROC / str(process.pid)):
+                if one.state == sockets.ESTABLISHED and (one.remote, one.remote_port) in endpoints | loopback:
+                    found.add(one.inode)
         if self.usage.sockets:
             wanted = {os.path.realpath(path) for path in self.usage.sockets}
             for path, inodes in sockets.unix_clients().items():

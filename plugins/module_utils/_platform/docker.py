@@ -16,7 +16,7 @@ from typing import Optional
 
 from .._core import drivers
 from .._core.context import Context
-from .._core.errors import Refused, Unavailable
+from .._core.errors import OpsError, Refused, Unavailable
 from .containers import Container, Listed, Volume, matching, missing, not_running, parse, parse_listed, same_mounts
 
 SOCKET = "/var/run/docker.sock"
@@ -87,8 +87,11 @@ class Docker:
             self.client.api.stop(identifier, timeout=10 if grace is None else grace)
 
     def start(self, identifier: str) -> None:
-        with self._errors():
-            self.client.api.start(identifier)
+        try:
+            with self._errors():
+                self.client.api.start(identifier)
+        except self._sdk.errors.NotFound:
+            raise Unavailable(f"container {identifier[:12]} is gone") from None
 
     def volume(self, name: str) -> Volume:
         try:
@@ -123,6 +126,8 @@ class Docker:
             yield
         except self._sdk.errors.NotFound:
             raise
+        except self._sdk.errors.APIError as error:
+            raise OpsError(f"Docker refused ({error.explanation or _short(error)})") from None
         # OSError: the SDK lets requests' own errors through (a lost connection, a timeout).
         except (self._sdk.errors.DockerException, OSError) as error:
             raise Unavailable(

@@ -167,8 +167,14 @@ def network_namespaces(found: Sequence[Process], proc: Path = PROC) -> dict[str,
     """One process of each network namespace."""
     namespaces: dict[str, Process] = {}
     for process in found:
-        try:
-            namespaces.setdefault(os.readlink(proc / str(process.pid) / "ns" / "net"), process)
-        except OSError:
-            continue
+        namespaces.setdefault(network_namespace(process.pid, proc), process)
+    namespaces.pop("", None)
     return namespaces
+
+
+def network_namespace(pid: int, proc: Path = PROC) -> str:
+    """Names a process's network namespace; "" where that cannot be seen."""
+    try:
+        return os.readlink(proc / str(pid) / "ns" / "net")
+    except OSError:
+        return ""

@@ -93,13 +93,22 @@ class Variables:
         project = self._project()
         if project is not None:
             yield from self._compose(project, name)
+        elif self.application.project and self.container is None:
+            yield Source(f"project {self.application.project}, which has no containers", {})
         if self.container is not None:
             yield Source(f"the environment of container {self.container.name}", self.container.env, self.container)
         for unit in self.application.units:
             if unit.endswith(".service"):
-                yield Source(f"the environment of {unit}", systemd.environment(unit))
+                yield Source(f"the environment of {unit}", self._of_unit(unit))
         for path in self.application.env_files:
             yield Source(path, dotenv.read(Path(path)).values())
+
+    def _of_unit(self, unit: str) -> dict[str, str]:
+        try:
+            return systemd.environment(unit)
+        except OpsError as error:  # another place may have it
+            self.context.warn(str(error))
+            return {}
 
     def _project(self) -> Optional[Project]:
         if self.container is not None and self.container.project:

@@ -40,6 +40,7 @@ services:
       MARIADB_USER: booking
       MARIADB_PASSWORD: ${{DB_PASSWORD:-{USER_PASSWORD}}}
       TOKEN_FILE: /run/secrets/token
+      DB_HOST: database
     secrets: [token]
     volumes: [data:/var/lib/mysql]
     networks: {{inner: {{aliases: [database]}}}}

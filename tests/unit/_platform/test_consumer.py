@@ -104,6 +104,7 @@ def test_a_container_that_reaches_a_server_on_the_host_uses_it(env: dict[str, st
     "env",
     [
         {"DATABASE_URL": "mysql://u:p@localhost/booking"},  # in a container that is the container itself
+        {"DATABASE_URL": "mysql://u:p@127.0.0.1:3306/booking"},
         {"DATABASE_URL": "mysql://u:p@db/booking"},
         {"REDIS_HOST": "host.docker.internal"},
         {"SMTP_HOST": "172.21.0.1"},

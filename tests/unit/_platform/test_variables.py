@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.context import Context
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import Refused, Unavailable
 from ansible_collections.day2.ops.plugins.module_utils._core.model import App
-from ansible_collections.day2.ops.plugins.module_utils._platform import compose, containers, variables
+from ansible_collections.day2.ops.plugins.module_utils._platform import compose, containers, systemd, variables
 from ansible_collections.day2.ops.plugins.module_utils._platform.application import Application
 from ansible_collections.day2.ops.plugins.module_utils._platform.compose import Project, Service
 from ansible_collections.day2.ops.plugins.module_utils._platform.containers import Container
@@ -161,6 +161,20 @@ def test_env_files_of_an_application_without_containers_are_read(context: Contex
     assert look.find("DB_PASSWORD").value == "of the file"
     with pytest.raises(Refused, match=r"looked in: .*\.env\.production"):
         look.find("NO_SUCH_THING")
+
+
+def test_a_unit_that_cannot_be_read_does_not_hide_the_env_file(
+    context: Context, tmp_path: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def environment(unit: str) -> dict[str, str]:
+        raise Unavailable(f"/etc/garage/env, an environment file of {unit}, does not exist")
+
+    monkeypatch.setattr(systemd, "environment", environment)
+    (tmp_path / "x.env").write_text("PW=there\n")
+    application = Application(units=("garage.service", "garage.timer"), env_files=(str(tmp_path / "x.env"),))
+    assert Variables(context, application).find("PW").value == "there"
+    assert len(warnings) == 1
+    assert "/etc/garage/env" in warnings[0]
 
 
 def test_nothing_to_look_in_says_so(context: Context) -> None:
