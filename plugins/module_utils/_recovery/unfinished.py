@@ -54,8 +54,16 @@ def end(journal: Journal) -> None:
     shutil.rmtree(journal.path.parent, ignore_errors=True)
 
 
+def _sweep(context: Context) -> None:
+    """Directories without a journal: killed before it was written, or after it was removed."""
+    for directory in (context.home / "restores").glob("*"):
+        if not context.check_mode and not (directory / FILENAME).exists():
+            shutil.rmtree(directory, ignore_errors=True)
+
+
 def refuse(context: Context) -> None:
     """Nothing else may look at datastores that a killed restore left half swapped."""
+    _sweep(context)
     for journal in find(context):
         if journal.header["phase"] != STAGING:
             raise Refused(
@@ -68,6 +76,7 @@ def refuse(context: Context) -> None:
 def settle(operation: Operation) -> list[Json]:
     """Bring every unfinished restore to its end. What cannot be settled stays journalled, and is an error."""
     outcomes = []
+    _sweep(operation.context)
     for journal in find(operation.context):
         with at(
             stage="settle",
@@ -87,7 +96,10 @@ def _settle(operation: Operation, journal: Journal) -> Json:
         else:
             back(operation, journal, engines)
     end(journal)
-    return {"backup": header["backup"], "phase": header["phase"], "outcome": "completed" if forward else "undone"}
+    context, outcome = operation.context, "completed" if forward else "undone"
+    # A warning too, because what this run was asked for may still be refused.
+    context.warn(f"the restore of backup {header['backup']} that was interrupted while {header['phase']} was {outcome}")
+    return {"backup": header["backup"], "phase": header["phase"], "outcome": outcome}
 
 
 def targets(operation: Operation, recorded: Json) -> dict[str, Engine]:

@@ -9,7 +9,6 @@ The module has a process of its own all the same, with its own session, so that 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
 import signal
 import subprocess
@@ -19,9 +18,24 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.day2.ops.plugins.module_utils._core.journal import Journal
+from ansible_collections.day2.ops.plugins.modules import (
+    app_lock,
+    backup,
+    backup_info,
+    backup_retention,
+    backup_verify,
+    restore,
+)
 
-from tests.integration.support.modules import MODULES, Outcome, parsed
+from tests.integration.support.modules import Outcome, parsed
+
+# Imported before the fork, once for all.
+MAIN = {
+    module.__name__.rpartition(".")[2]: module.main
+    for module in (app_lock, backup, backup_info, backup_retention, backup_verify, restore)
+}
 
 
 class Forked:
@@ -115,10 +129,8 @@ def _run(name: str, arguments: dict[str, Any], before: Callable[[], None], stdou
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         before()
-        from ansible.module_utils.testing import patch_module_args
-
         with patch_module_args(arguments):
-            importlib.import_module(f"{MODULES}.{name}").main()
+            MAIN[name]()
         rc = 0
     except SystemExit as end:
         rc = end.code if isinstance(end.code, int) else 1

@@ -67,6 +67,12 @@ class Outcome:
     def msg(self) -> str:
         return str(self.data.get("msg", ""))
 
+    @property
+    def warnings(self) -> list[str]:
+        """ansible-core 2.19 and newer put each in a structure of its own."""
+        found = self.data.get("warnings", [])
+        return [one["event"]["msg"] if isinstance(one, dict) else str(one) for one in found]
+
     def __getitem__(self, key: str) -> Any:
         if self.failed or not self.data:
             raise AssertionError(f"the module failed (rc {self.rc}): {self.data or self.stdout + self.stderr}")

@@ -269,6 +269,14 @@ class World:
         wait_for_end_of_processes(self.key)
         return mine
 
+    def settle(self) -> tuple[str, Outcome]:
+        """Run a restore that settles the one before and then finds nothing to do: what became of that one."""
+        outcome = self.restore(backup="20200101T000000Z-000000")
+        assert "there is no backup 20200101T000000Z-000000" in outcome.msg, outcome.data
+        said = [one for one in outcome.warnings if "was interrupted" in one]
+        assert len(said) <= 1
+        return ("nothing" if not said else "undone" if "undone" in said[0] else "completed", outcome)
+
 
 # Content -----------------------------------------------------------------------------------------
 
