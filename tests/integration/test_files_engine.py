@@ -264,6 +264,8 @@ def test_a_symbolic_link_is_followed(bench: Bench, restic: Restic, uploads: Path
     engine = bench.engine("files", paths=[str(uploads)])
     part = backed_up(engine, restic)
     assert part.fingerprint.objects["file"] > 5
+    excluding = bench.engine("files", paths=[str(uploads)], exclude=[f"{uploads}/a"])
+    assert backed_up(excluding, restic).fingerprint.objects["file"] < part.fingerprint.objects["file"]
     shutil.rmtree(real / "a")
     restored(bench, engine, restic, part)
     assert uploads.is_symlink()
@@ -794,5 +796,6 @@ def test_what_was_made_anew_in_the_meantime_is_kept_when_a_swap_is_undone(
     engine.undo(bench.recorded())
     assert files.content(uploads) == before
     assert any("made anew" in warning for warning in bench.warnings)
-    place_named = bench.warnings[0].split(" is now at ")[1]
-    assert Path(place_named, "upload").read_text() == "made meanwhile"
+    engine.drop_scratch(scratch)
+    found = Path(bench.warnings[0].split(" is now at ")[1])
+    assert (found / "upload").read_text() == "made meanwhile"

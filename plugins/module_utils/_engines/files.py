@@ -47,7 +47,7 @@ class Files:
         self.datastore = datastore
         self.context = context
         self.place: Place = HostPlace(context)
-        self._patterns = files_exclude.compiled(datastore.options.get("exclude") or [])
+        self._patterns: Optional[list[files_exclude.Pattern]] = None
         self._found: Optional[tuple[str, ...]] = None
         self._stages: dict[str, dict[str, list[Pair]]] = {}  # by scratch name: stage directory → what it holds
 
@@ -90,7 +90,7 @@ class Files:
             size=size,
             facts={
                 "paths": [_facts(given, path, points) for given, path in zip(self.given, self.paths)],
-                "exclude": list(self.datastore.options.get("exclude") or []),
+                "exclude": self._excludes(),
             },
             warnings=tuple(warnings),
         )
@@ -107,7 +107,20 @@ class Files:
 
     def _left_out(self, path: str) -> bool:
         """Whether this datastore's backups leave a path out."""
+        if self._patterns is None:
+            self._patterns = files_exclude.compiled(self._excludes())
         return files_exclude.excluded(path, self._patterns)
+
+    def _excludes(self) -> list[str]:
+        """The user's patterns, with symbolic links in the datastore's own paths resolved as in the paths."""
+        patterns = []
+        for pattern in self.datastore.options.get("exclude") or []:
+            for given, path in zip(self.given, self.paths):
+                if tree.is_within(pattern, given):
+                    pattern = path + pattern[len(given) :]
+                    break
+            patterns.append(pattern)
+        return patterns
 
     def _check_paths(self) -> None:
         for given, path in zip(self.given, self.paths):
@@ -148,7 +161,7 @@ class Files:
     @contextlib.contextmanager
     def snapshot(self, options: DumpOptions) -> Iterator[TreeSnapshot]:
         self._check_paths()
-        exclude = [f"{tree.PREFIX}*", *(self.datastore.options.get("exclude") or [])]
+        exclude = [f"{tree.PREFIX}*", *self._excludes()]
         home = os.path.realpath(self.context.state_dir)
         if any(tree.is_within(home, path) for path in self.paths):
             exclude.append(files_exclude.escaped(home))  # our own scratch and journals

@@ -24,6 +24,7 @@ from .._core.io import friendly_os_errors, sync_directory
 from .._core.journal import Step
 from .._core.model import Json
 from . import files_tree as tree
+from .aside import unused
 from .files_tree import PREFIX, inode
 
 Warn = Callable[[str], None]
@@ -106,9 +107,7 @@ def _make_parents(entry: Mapping[str, Any]) -> None:
     for parent in entry["made"]:
         if not os.path.lexists(parent["path"]):
             os.mkdir(parent["path"], 0o700)
-            if os.geteuid() == 0:
-                os.chown(parent["path"], parent["uid"], parent["gid"])
-            os.chmod(parent["path"], parent["mode"])
+            tree.give(parent["path"], parent)
     directory = os.path.dirname(entry["path"])
     if not os.path.isdir(directory):
         os.makedirs(directory)
@@ -133,8 +132,8 @@ def _undo_whole(entry: Mapping[str, Any], warn: Warn) -> None:
         raise Mismatch(f"what was at {path} before the swap is no longer at {old}", hint="Restore the safety copy.")
     if os.path.lexists(path):
         if inode(path) != entry["restored"]:
-            warn(f"{path} was made anew meanwhile; it is now at {_spare(staged)}")
-            staged = _spare(staged)
+            staged = unused(path)  # not in the stage, which is dropped
+            warn(f"{path} was made anew meanwhile; it is now at {staged}")
         if not tree.exchange(where, path):
             _move(path, staged)
             os.rename(where, path)
@@ -143,10 +142,6 @@ def _undo_whole(entry: Mapping[str, Any], warn: Warn) -> None:
     else:
         os.rename(where, path)
     sync_directory(Path(path).parent)
-
-
-def _spare(path: str) -> str:
-    return f"{path}.found"
 
 
 # inside ----------------------------------------------------------------------------------------------
@@ -182,8 +177,9 @@ def _undo_inside(entry: Json, step: Step, warn: Warn) -> None:
         for name in os.listdir(old) if os.path.isdir(old) else []:
             target = os.path.join(path, name)
             if os.path.lexists(target):
-                warn(f"{target} was made anew meanwhile; it is now at {_spare(target)}")
-                os.rename(target, _spare(target))
+                found = unused(target)
+                warn(f"{target} was made anew meanwhile; it is now at {found}")
+                os.rename(target, found)
             os.rename(os.path.join(old, name), target)
         tree.apply_metadata(path, entry["metadata"])
         sync_directory(Path(path))

@@ -149,16 +149,37 @@ def metadata(path: str) -> Json:
 
 
 def apply_metadata(path: str, wanted: Mapping[str, Any]) -> None:
-    """Give a directory this metadata. Without root the owner stays, as it does for restic."""
+    """Give a directory this metadata."""
+    with _directory(path) as descriptor:
+        _give(descriptor, wanted)
+        with contextlib.suppress(OSError):  # a filesystem without attributes, or some that only root may set
+            for name in set(os.listxattr(descriptor)) - set(wanted["xattr"]):
+                os.removexattr(descriptor, name)
+            for name, value in wanted["xattr"].items():
+                os.setxattr(descriptor, name, base64.b64decode(value))
+        os.utime(descriptor, ns=(wanted["mtime"], wanted["mtime"]))
+
+
+def give(path: str, wanted: Mapping[str, Any]) -> None:
+    """Give a directory this owner and mode. Without root the owner stays, as it does for restic."""
+    with _directory(path) as descriptor:
+        _give(descriptor, wanted)
+
+
+def _give(descriptor: int, wanted: Mapping[str, Any]) -> None:
     if os.geteuid() == 0:
-        os.chown(path, wanted["uid"], wanted["gid"], follow_symlinks=False)
-    os.chmod(path, wanted["mode"])
-    with contextlib.suppress(OSError):  # a filesystem without attributes, or some that only root may set
-        for name in set(os.listxattr(path)) - set(wanted["xattr"]):
-            os.removexattr(path, name)
-        for name, value in wanted["xattr"].items():
-            os.setxattr(path, name, base64.b64decode(value))
-    os.utime(path, ns=(wanted["mtime"], wanted["mtime"]))
+        os.fchown(descriptor, wanted["uid"], wanted["gid"])
+    os.fchmod(descriptor, wanted["mode"])
+
+
+@contextlib.contextmanager
+def _directory(path: str) -> Iterator[int]:
+    """A directory's descriptor: among the application's files a name may come to mean another one."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

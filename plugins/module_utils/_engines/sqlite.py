@@ -86,9 +86,8 @@ class SQLite:
         status = path.stat()
         facts.update(uid=status.st_uid, gid=status.st_gid, mode=status.st_mode & 0o7777)
         size = sqlite_file.size_on_disk(path)
-        if not self.context.check_mode:
-            copies = 2 if self.datastore.options.get("vacuum") else 1
-            sqlite_file.need_space(self._scratch_directory(), size * copies, "A consistent copy")
+        copies = 2 if self.datastore.options.get("vacuum") else 1
+        sqlite_file.need_space(self.context.home / "scratch", size * copies, "A consistent copy")
         return Description(
             flavour="sqlite",
             server_version=sqlite3.sqlite_version,
@@ -136,18 +135,18 @@ class SQLite:
     @contextlib.contextmanager
     def snapshot(self, options: DumpOptions) -> Iterator[SQLiteSnapshot]:
         vacuum = bool(self.datastore.options.get("vacuum"))
+        newest = self.datastore.options.get("newest")
         copy = self._scratch_directory() / f"{self.context.scratch_name(self.datastore.name, 'dump')}.sqlite"
         _remove(copy)
         try:
             stored = "Nothing was stored, and earlier backups are untouched."
             with at(untouched=stored), friendly_os_errors(f"copying {self.path}"):
                 with opened_live(self.path, wait=self.wait) as live:
-                    facts = _facts(live)
+                    facts = {**_facts(live), "newest": newest}
                     sqlite_file.copy_to_new(live, copy)
                 sqlite_file.check_copy(copy)
                 if vacuum:
                     sqlite_file.vacuumed(copy)
-            newest = self.datastore.options.get("newest")
             flags = ("vacuum",) if vacuum else ()
             yield SQLiteSnapshot(f"{self.datastore.name}.sqlite", FORMAT, flags, facts, copy, options.level, newest)
         finally:
@@ -194,7 +193,8 @@ class SQLite:
 
     def staged(self, part: Part, scratch: str) -> Fingerprint:
         with opened(self._scratch_file(scratch), immutable=True) as copy:
-            return sqlite_fingerprint.fingerprint(copy, part.fingerprint.level, self.datastore.options.get("newest"))
+            # The column that the backup looked at; the datastore may name another one by now.
+            return sqlite_fingerprint.fingerprint(copy, part.fingerprint.level, part.facts.get("newest"))
 
     def query(self, scratch: str, sql: str) -> Any:
         with opened(self._scratch_file(scratch), immutable=True) as copy:

@@ -179,7 +179,7 @@ class _StillLocked(Exception):
 
 
 def copy_to_new(source: sqlite3.Connection, copy_path: Path) -> None:
-    """Write what a connection sees into a new file of mode 0600 and make it durable."""
+    """Write what a connection sees into a new file of mode 0600."""
     os.close(os.open(copy_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     with opened(copy_path, "rw") as target:
         # The copy is ours alone and is thrown away when anything goes wrong.
@@ -188,7 +188,6 @@ def copy_to_new(source: sqlite3.Connection, copy_path: Path) -> None:
         if copy_path.stat().st_size == 0:  # a database without a page yet: give it its header
             target.execute("PRAGMA user_version=1")
             target.execute("PRAGMA user_version=0")
-    sync(copy_path)
 
 
 def vacuumed(path: Path) -> None:
@@ -207,7 +206,6 @@ def vacuumed(path: Path) -> None:
         os.replace(fresh, path)
     finally:
         fresh.unlink(missing_ok=True)
-    sync(path)
 
 
 def sync(path: Path) -> None:
@@ -262,6 +260,8 @@ def set_journal_mode(path: Path, mode: str, warn: Callable[[str], None]) -> None
 
 def need_space(directory: Path, size: int, purpose: str) -> None:
     """Refuse where a file of this size would not fit, with a little left for everybody else."""
+    while not directory.is_dir():  # check mode makes nothing
+        directory = directory.parent
     free = shutil.disk_usage(directory).free
     if free < size + MARGIN:
         raise Refused(

@@ -28,6 +28,7 @@ from .._core.errors import Busy, Mismatch, OpsError
 from .._core.io import friendly_os_errors, sync_directory
 from .._core.journal import Step
 from . import sqlite_file
+from .aside import unused
 from .sqlite_file import opened, pragma, sidecars
 
 MISSING, READABLE, DAMAGED = "missing", "readable", "damaged"
@@ -114,6 +115,7 @@ def _keep(plan: Swap) -> None:
     sqlite_file.need_space(plan.old.parent, sqlite_file.size_on_disk(plan.path), "Keeping the live data")
     with sqlite_file.opened_live(plan.path, wait=plan.wait) as live:
         sqlite_file.copy_to_new(live, part)
+    sqlite_file.sync(part)
     os.rename(part, plan.old)
     sync_directory(plan.old.parent)
 
@@ -176,15 +178,10 @@ def _replace(plan: Swap, step: Step) -> None:
 def _prepare(plan: Swap, new: Path) -> None:
     """The file as it will be, beside its place: owner, mode, attributes and journal mode."""
     new.unlink(missing_ok=True)
-    _copy_file(plan.staged, new)
     if plan.journal_mode:
-        sqlite_file.set_journal_mode(new, plan.journal_mode, plan.warn)
-    _give(new, _owner(plan.path) if plan.path.exists() else plan.owner)
-    if plan.path.exists():
-        with contextlib.suppress(OSError):
-            for name in os.listxattr(plan.path):  # ACL and SELinux context
-                os.setxattr(new, name, os.getxattr(plan.path, name))
-    sqlite_file.sync(new)
+        sqlite_file.set_journal_mode(plan.staged, plan.journal_mode, plan.warn)
+    live = plan.path if plan.path.exists() else None
+    _copy_file(plan.staged, new, _owner(live) if live else plan.owner, live)
 
 
 def _write_in_place(step: Step, new: Path) -> None:
@@ -194,7 +191,7 @@ def _write_in_place(step: Step, new: Path) -> None:
         if os.path.exists(original):
             part = Path(f"{aside}.part")
             part.unlink(missing_ok=True)
-            _copy_file(Path(original), part)
+            _copy_file(Path(original), part, _owner(Path(original)))
             os.rename(part, aside)
     step.save(phase="writing")
     for each in sidecars(Path(step.data["path"])):
@@ -219,8 +216,8 @@ def _undo_moves(path: Path, aside: Mapping[Path, Path], inode: int, warn: Callab
     ours = path.exists() and path.stat().st_ino == inode
     moved = path in aside and aside[path].exists()
     if path.exists() and moved and not ours:
-        found = path.with_name(path.name + ".day2-found")
-        warn(f"{path} was made anew meanwhile; it was moved to {found}")
+        found = unused(str(path))
+        warn(f"{path} was made anew meanwhile; it is now at {found}")
         os.rename(path, found)
     if ours or moved or path not in aside:
         # What is beside it now belongs to the restored file, except what was not moved yet.
@@ -293,20 +290,25 @@ def _owner(path: Path) -> dict[str, int]:
     return {"uid": status.st_uid, "gid": status.st_gid, "mode": status.st_mode & 0o7777}
 
 
-def _give(path: Path, owner: Mapping[str, int]) -> None:
-    """Set owner and mode; only root can give a file away, everybody else keeps it."""
-    if "uid" in owner and os.geteuid() == 0:
-        os.chown(path, owner["uid"], owner["gid"])
-    if "mode" in owner:
-        os.chmod(path, owner["mode"])
+def _copy_file(source: Path, target: Path, owner: Mapping[str, int], like: Optional[Path] = None) -> None:
+    """A new file with this owner and mode, and with the ACL and SELinux context of `like`.
 
-
-def _copy_file(source: Path, target: Path) -> None:
+    All of it by the descriptor: in a directory of the application's, its name may be made to mean
+    another file between two steps. Only root can give a file away; for everybody else the owner stays.
+    """
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as writer, open(source, "rb") as reader:
         shutil.copyfileobj(reader, writer, 1 << 20)
+        if "uid" in owner and os.geteuid() == 0:
+            os.fchown(descriptor, owner["uid"], owner["gid"])
+        if "mode" in owner:
+            os.fchmod(descriptor, owner["mode"])
+        if like is not None:
+            with contextlib.suppress(OSError):
+                for name in os.listxattr(like):
+                    os.setxattr(descriptor, name, os.getxattr(like, name))
         writer.flush()
-        os.fsync(writer.fileno())
+        os.fsync(descriptor)
 
 
 def _overwrite(source: Path, target: Path) -> None:
@@ -320,8 +322,7 @@ def _overwrite(source: Path, target: Path) -> None:
 def _install(source: Path, path: Path, new: Path, owner: Mapping[str, int]) -> None:
     """Put a copy of a file under a name where there is none that could be kept."""
     new.unlink(missing_ok=True)
-    _copy_file(source, new)
-    _give(new, owner)
+    _copy_file(source, new, owner)
     for each in sidecars(path):
         each.unlink(missing_ok=True)
     os.rename(new, path)
