@@ -173,7 +173,7 @@ def test_a_one_off_container_does_not_stand_in_for_its_service(compose_project: 
         with Docker() as engine, pytest.raises(Unavailable, match="has no container"):
             engine.find(f"{compose_project.name}/worker")
     finally:
-        docker("rm", "-f", identifier)
+        docker("rm", "-f", "-v", identifier)
 
 
 # Who uses it ----------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_services_are_found_by_variable_connection_and_as_one_off_jobs(
     try:
         found = consumers.find(context, Application(compose_project.name), usage(way))
     finally:
-        docker("rm", "-f", job)
+        docker("rm", "-f", "-v", job)
     by_name = {one.name: one for one in found if compose_project.name in one.name}
     (oneoff,) = [one for name, one in by_name.items() if "-worker-run-" in name]
     assert (oneoff.reason, oneoff.again) == ("its variable DB_HOST points to it", False)
@@ -329,7 +329,7 @@ def test_what_is_stopped_stays_down_and_comes_back(compose_project: ComposeProje
         # From the journal, as after a kill; twice, as a second run does.
         notes = services.start([Consumer.from_json(one.to_json()) for one in found])
         services.start(found)
-        docker("rm", "-f", job)
+        docker("rm", "-f", "-v", job)
     assert len(notes) == 1
     assert "one-off job; it was not started again" in notes[0]
     for service in ("web", "quiet"):
