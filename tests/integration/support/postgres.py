@@ -131,9 +131,9 @@ def host_server() -> Iterator[Postgres]:
     secret = home / "password"
     secret.write_text(PASSWORD)
     shutil.chown(secret, user.pw_uid, user.pw_gid)
+    authentication = ("--username=postgres", "--auth-local=peer", "--auth-host=scram-sha-256", f"--pwfile={secret}")
     subprocess.run(
-        [programs / "initdb", "-D", home / "data", "-U", "postgres", "--auth-local=peer", "--auth-host=scram-sha-256"]
-        + ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", f"--pwfile={secret}"],
+        [programs / "initdb", "-D", home / "data", *authentication, "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"],
         user=user.pw_uid,
         group=user.pw_gid,
         cwd=home,
@@ -143,10 +143,10 @@ def host_server() -> Iterator[Postgres]:
     flags = [f"unix_socket_directories={home}", f"port={port}", "listen_addresses=127.0.0.1", *SETTINGS]
     log = home / "log"
     with log.open("wb") as output:
+        # It ends with this process, however that ends.
+        become = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig=INT")
         process = subprocess.Popen(
-            [programs / "postgres", "-D", home / "data", *(part for flag in flags for part in ("-c", flag))],
-            user=user.pw_uid,
-            group=user.pw_gid,
+            [*become, programs / "postgres", "-D", home / "data", *(part for flag in flags for part in ("-c", flag))],
             cwd=home,
             stdout=output,
             stderr=output,
@@ -216,7 +216,7 @@ def postgres(request: pytest.FixtureRequest) -> Postgres:
 
 
 @pytest.fixture
-def database(postgres: Postgres) -> Iterator[str]:
+def postgres_database(postgres: Postgres) -> Iterator[str]:
     """The name of a database of this test's own on `postgres`, which does not exist yet. Whatever the test
     leaves under names that begin with it, roles too, and any scratch, is removed afterwards."""
     name = f"t{secrets.token_hex(4)}"
@@ -225,11 +225,17 @@ def database(postgres: Postgres) -> Iterator[str]:
 
 
 def remove(server: Postgres, prefix: str) -> None:
+    """Everything that a test left: sessions, databases whose names begin with `prefix`, scratch, roles."""
+    # First the sessions: one that stands still in a COPY keeps every DROP DATABASE waiting.
+    server.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'day2-%'")
     for name in server.databases():
         if name.startswith((prefix, "day2_")):
-            server.run(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)).as_string())
-            for (slot,) in server.rows(f"SELECT slot_name FROM pg_replication_slots WHERE database = '{name}'"):
-                server.run(f"SELECT pg_drop_replication_slot('{slot}')")
+            with server.connect() as admin:
+                slots = admin.execute(
+                    "SELECT slot_name FROM pg_replication_slots WHERE database = %s", (name,)
+                ).fetchall()
+                for (slot,) in slots:
+                    admin.execute("SELECT pg_drop_replication_slot(%s)", (slot,))
             server.drop(name)
     for (role,) in server.rows(f"SELECT rolname FROM pg_roles WHERE starts_with(rolname, '{prefix}')"):
         server.run(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)).as_string())

@@ -10,7 +10,9 @@ from typing import Any
 
 from psycopg import sql
 
-from .postgres import Postgres
+from .postgres import Postgres, remove
+
+__all__ = ["differences", "fill", "remove", "role_state", "roles", "witness"]
 
 OWNER_PASSWORD, APP_PASSWORD = "owner-secret-1", "app-secret-1"
 
@@ -187,6 +189,7 @@ def witness(server: Postgres, database: str) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     with server.connect(database) as connection:
         connection.execute("SET row_security = off")
+        connection.execute("SET search_path = ''")  # names with their schema
         tables = connection.execute(
             "SELECT c.oid::regclass::text, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
             " WHERE c.relkind IN ('r', 'm', 'S') AND c.relispopulated"
@@ -202,7 +205,7 @@ def witness(server: Postgres, database: str) -> dict[str, Any]:
     seen["database"] = server.rows(
         "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype, datconnlimit, datallowconn,"
         " shobj_description(oid, 'pg_database'), (SELECT array_agg(x ORDER BY x) FROM (SELECT"
-        " a.grantee::regrole || ' ' || a.privilege_type || a.is_grantable AS x FROM aclexplode(datacl) a) y)"
+        " a.grantee::regrole || ' ' || a.privilege_type || a.is_grantable AS x FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) a) y)"
         f" FROM pg_database WHERE datname = '{database}'"
     )
     seen["settings"] = server.rows(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,19 @@ APP = App("pgtests", "test")
 def engine_for(server: Postgres, database: str, directory: Path, **options: Any) -> PostgreSQL:
     """A new run's engine; its warnings are in `engine.warnings`."""
     warnings: list[str] = []
-    given = {**{name: None for name in PostgreSQL.OPTIONS}, **server.options, "database": database, **options}
+    given = {**dict.fromkeys(PostgreSQL.OPTIONS), **server.options, "database": database, **options}
     context = Context(APP, directory, warn=warnings.append)
     engine = PostgreSQL(Datastore("main", "postgresql", "data", given), context, Application())
     engine.warnings = warnings  # type: ignore[attr-defined]
     return engine
 
 
-def back_up(engine: PostgreSQL, file: Path, options: DumpOptions | None = None) -> Part:
+def back_up(
+    engine: PostgreSQL,
+    file: Path,
+    options: DumpOptions | None = None,
+    while_running: Callable[[], object] = lambda: None,
+) -> Part:
     """A dump into a file, with the fingerprint taken in another thread while it streams."""
     options = options or DumpOptions()
     described = engine.describe(options)
@@ -42,6 +48,7 @@ def back_up(engine: PostgreSQL, file: Path, options: DumpOptions | None = None) 
         counted: list[Fingerprint] = []
         counting = threading.Thread(target=lambda: counted.append(snapshot.fingerprint()))
         counting.start()
+        while_running()
         shutil.copyfileobj(producer.stdout, output)
         exit_codes = producer.finish()
         counting.join()
@@ -68,7 +75,7 @@ def back_up(engine: PostgreSQL, file: Path, options: DumpOptions | None = None) 
     )
 
 
-def load(engine: PostgreSQL, part: Part, file: Path) -> str:
+def load(engine: PostgreSQL, part: Part, file: Path, while_running: Callable[[], object] = lambda: None) -> str:
     """The part in a staged copy; its name."""
     scratch = engine.context.scratch_name("main", "stage")
     engine.stage(part, scratch)
@@ -76,6 +83,7 @@ def load(engine: PostgreSQL, part: Part, file: Path) -> str:
     try:
         with file.open("rb") as source:
             shutil.copyfileobj(source, loader.stdin)
+        while_running()
         loader.stdin.close()
         loader.finish()
     except BrokenPipeError:
@@ -85,6 +93,19 @@ def load(engine: PostgreSQL, part: Part, file: Path) -> str:
         loader.kill()
         raise
     return scratch
+
+
+def restore(engine: PostgreSQL, part: Part, file: Path, directory: Path) -> None:
+    """Staged, compared, swapped and finished."""
+    engine.accepts(part)
+    scratch = load(engine, part, file)
+    wrong = part.fingerprint.differences(engine.staged(part, scratch))
+    if wrong:
+        raise AssertionError(wrong)
+    step = journal_step(directory)
+    engine.close_sessions()
+    engine.swap(part, scratch, step)
+    engine.finish(step)
 
 
 def journal_step(directory: Path) -> Step:

@@ -11,6 +11,7 @@ What pg_dump leaves out (owner, privileges and settings of the database, roles) 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Optional
@@ -18,7 +19,7 @@ from typing import Any, ClassVar, Optional
 from ..._core.context import Context
 from ..._core.errors import Refused, Unavailable
 from ..._core.journal import Step
-from ..._core.model import Datastore, Description, Fingerprint, Part
+from ..._core.model import Datastore, Description, Fingerprint, Json, Part
 from ..._core.place import Place
 from ..._platform.access import Access, resolve
 from ..._platform.application import Application
@@ -27,7 +28,7 @@ from . import catalog, facts, fingerprint, roles, tools
 from . import stage as staging
 from . import swap as swapping
 from .connection import Database, Server, SqlError
-from .names import ident, listed, major, numbers
+from .names import listed, major, numbers
 from .snapshot import Snapshot, Source
 
 PORT = 5432
@@ -108,15 +109,14 @@ class PostgreSQL:
             newest = self._newest(database, selection.kept)
             if newest:
                 fingerprint.check_newest(database, newest)
-            known, warnings = roles.needed(database)
-            self._keep_secret(known)
+            known, warnings = self._shared_facts(database)
             return Description(
                 flavour="postgresql",
                 server_version=database.version_text,
                 tool_version=tool.version,
                 size=int(database.value("SELECT pg_database_size(current_database())")),
                 schema_revision=catalog.schema_revision(database, facts.search_path(database)),
-                facts={**facts.of_database(database, self.database), **facts.of_content(database), **known},
+                facts={**facts.of_content(database), **known},
                 warnings=(*warnings, *_warnings(database, selection), *_old_tool(database, tool)),
             )
 
@@ -196,7 +196,7 @@ class PostgreSQL:
     def drop_scratch(self, scratch: str) -> None:
         staging.refuse_if_live(scratch, self.context.scratch_prefix(self.datastore.name))
         with self.server.maintenance(avoid=self.database) as admin:
-            admin.run(f"DROP DATABASE IF EXISTS {ident(scratch)} WITH (FORCE)")
+            staging.drop(admin, scratch)
 
     def sweep(self, keep: Sequence[str] = ()) -> list[str]:
         self.place.sweep()
@@ -215,7 +215,7 @@ class PostgreSQL:
                 if name.endswith("_stage") and name[len(prefix) :].split("_")[0] not in spared
             ]
             for name in left:
-                admin.run(f"DROP DATABASE IF EXISTS {ident(name)} WITH (FORCE)")
+                staging.drop(admin, name)
         return left
 
     # Swapping ----------------------------------------------------------------------------------------
@@ -250,6 +250,16 @@ class PostgreSQL:
             newest = None
         database.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         return fingerprint.take(database, level, selection.tables, (), newest, self.context.warn)
+
+    def _shared_facts(self, database: Database) -> tuple[Json, list[str]]:
+        """What catalogs say that all databases share, read where names have the server's own encoding."""
+        with contextlib.ExitStack() as stack:
+            admin = database
+            with contextlib.suppress(Unavailable):  # a user may be confined to his database
+                admin = stack.enter_context(self.server.maintenance(avoid=self.database))
+            known, warnings = roles.needed(database, admin)
+            self._keep_secret(known)
+            return {**facts.of_database(admin, self.database), **known}, warnings
 
     def _keep_secret(self, known: Mapping[str, Any]) -> None:
         for role in known.get("roles", ()):

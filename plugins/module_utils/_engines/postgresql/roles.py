@@ -20,16 +20,15 @@ from .settings import alter_role, create_role, grant_membership, role_settings
 
 # Owners, grantees and roles of policies (pg_shdepend holds them all, but for the bootstrap superuser,
 # oid 10); the groups that they are in, and who is in them. Predefined roles have oids below 16384.
+# All from shared catalogs: in a database with another encoding, names that are not ASCII look different.
 _NEEDED = """
-WITH RECURSIVE db AS (SELECT oid, datdba FROM pg_database WHERE datname = current_database()),
+WITH RECURSIVE db AS (SELECT oid, datdba FROM pg_database WHERE datname = %s),
 direct AS (
   SELECT s.refobjid AS oid FROM pg_shdepend s, db WHERE s.refclassid = 'pg_authid'::regclass
      AND (s.dbid = db.oid OR (s.dbid = 0 AND s.classid = 'pg_database'::regclass AND s.objid = db.oid))
   UNION SELECT datdba FROM db
   UNION SELECT s.setrole FROM pg_db_role_setting s, db WHERE s.setdatabase = db.oid AND s.setrole <> 0
-  UNION SELECT 10 WHERE EXISTS (
-    SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relowner = 10 AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')),
+  UNION SELECT 10 WHERE %s),
 groups AS (
   SELECT oid FROM direct UNION SELECT m.roleid FROM groups g JOIN pg_auth_members m ON m.member = g.oid),
 members AS (
@@ -45,7 +44,12 @@ SELECT r.oid::bigint, to_jsonb(r) - 'rolpassword' - 'rolconfig' - 'oid', shobj_d
 
 _OWNERS = """
 SELECT DISTINCT pg_get_userbyid(s.refobjid)::text FROM pg_shdepend s JOIN pg_database d ON d.oid = s.dbid
- WHERE d.datname = current_database() AND s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o' ORDER BY 1
+ WHERE d.datname = %s AND s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o' ORDER BY 1
+"""
+
+_BOOTSTRAP_OWNS = """
+SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.relowner = 10 AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema')
 """
 
 _MEMBERSHIPS = """
@@ -58,13 +62,14 @@ SELECT DISTINCT ON (m.roleid, m.member) to_jsonb(m) || jsonb_build_object(
 """
 
 
-def needed(database: Database) -> tuple[Json, list[str]]:
-    """`roles`, `memberships` and `owners` of the database connected to, and warnings."""
-    found = database.rows(_NEEDED)
+def needed(database: Database, admin: Database) -> tuple[Json, list[str]]:
+    """`roles`, `memberships` and `owners` of `database`, and warnings. `admin`: where names are read."""
+    bootstrap = database.value(_BOOTSTRAP_OWNS)
+    found = admin.rows(_NEEDED, database.name, bootstrap)
     passwords: dict[int, str] = {}
     warnings = []
-    if database.value("SELECT has_table_privilege('pg_authid', 'SELECT')"):
-        passwords = dict(database.rows("SELECT oid::bigint, rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL"))
+    if admin.value("SELECT has_table_privilege('pg_authid', 'SELECT')"):
+        passwords = dict(admin.rows("SELECT oid::bigint, rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL"))
     elif any(role["rolcanlogin"] for oid, role, comment, config in found):
         names = [role["rolname"] for oid, role, comment, config in found if role["rolcanlogin"]]
         warnings.append(
@@ -80,8 +85,8 @@ def needed(database: Database) -> tuple[Json, list[str]]:
     oids = [oid for oid, role, comment, config in found]
     return {
         "roles": roles,
-        "memberships": database.column(_MEMBERSHIPS, oids, oids),
-        "owners": database.column(_OWNERS),
+        "memberships": admin.column(_MEMBERSHIPS, oids, oids),
+        "owners": admin.column(_OWNERS, database.name),
     }, warnings
 
 

@@ -166,7 +166,7 @@ class Snapshot:
             database = self._database = self._source.server.connect(self._source.database, "read")
             try:
                 if self._begin(database):
-                    self._beat = _Heartbeat(database)
+                    self._beat = _Heartbeat(database, HEARTBEAT)
                     return
                 database.run("ROLLBACK")
             except SqlError as error:
@@ -296,7 +296,7 @@ def _hint(tail: str) -> str:
 class _Heartbeat:
     """Keeps the snapshot from looking idle for as long as this process runs."""
 
-    def __init__(self, database: Database, interval: float = HEARTBEAT) -> None:
+    def __init__(self, database: Database, interval: float) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(database, interval), daemon=True)
         self._thread.start()

@@ -16,7 +16,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import IO
 
-from ..._core.errors import Mismatch, Refused
+from ..._core.errors import Busy, Mismatch, Refused
 from ..._core.model import Json, Part
 from ..._core.process import Child, failed
 from . import roles
@@ -27,6 +27,7 @@ from .snapshot import end_tool
 from .tools import Tool, environment, reason, restore_argv
 
 FORMAT = "pgcustom"
+DROP_LIMIT = 120  # seconds
 
 
 def create(server: Server, admin: Database, part: Part, scratch: str) -> None:
@@ -213,3 +214,25 @@ def refuse_if_live(name: str, prefix: str) -> None:
     """The last guard before a database is dropped as scratch."""
     if not name.startswith(prefix) or name.endswith("_old"):
         raise Mismatch(f'"{name}" is not a scratch copy of this datastore, so it is not dropped')
+
+
+def drop(admin: Database, name: str) -> None:
+    """Drop a database with its sessions.
+
+    The server waits until every backend, of other databases too, has let go of its files; one that sits in
+    a COPY whose client sends nothing never does (ProcSignalBarrier). A drop that was given up leaves a
+    database that nobody can enter, and that the next one drops.
+    """
+    admin.run("SELECT set_config('statement_timeout', %s, false)", f"{DROP_LIMIT}s")
+    try:
+        admin.run(f"DROP DATABASE IF EXISTS {ident(name)} WITH (FORCE)")
+    except SqlError as error:
+        if error.sqlstate != "57014":  # query_canceled
+            raise
+        raise Busy(
+            f"database {name} could not be dropped within {DROP_LIMIT} s: the server waits for another session",
+            hint="A load that stands still (COPY from a client that sends nothing) holds it up. "
+            "End it, and run this again: what is left is dropped then.",
+        ) from None
+    finally:
+        admin.run("SELECT set_config('statement_timeout', '0', false)")

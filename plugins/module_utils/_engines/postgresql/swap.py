@@ -23,6 +23,7 @@ from . import roles
 from .connection import Database, Row, Server, SqlError
 from .names import ident, listed, literal
 from .settings import acl_statements, settings_statements
+from .stage import drop
 
 ATTEMPTS = 5
 SESSIONS_END = 10.0  # seconds for ended sessions to be gone
@@ -100,7 +101,7 @@ def finish(server: Server, step: Step) -> None:
         return
     with server.maintenance(avoid=str(data["live"])) as admin:
         if _names(admin, data).get(data["live_oid"]) == data["old"]:
-            admin.run(f"DROP DATABASE IF EXISTS {ident(str(data['old']))} WITH (FORCE)")
+            drop(admin, str(data["old"]))
 
 
 # What is not in the dump ----------------------------------------------------------------------------
