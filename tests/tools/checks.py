@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -45,6 +46,7 @@ def run(check: Check) -> Outcome:
         with subprocess.Popen(
             ["timeout", "--kill-after=20", f"{check.minutes}m", *check.command],
             cwd=check.directory,
+            env={**os.environ, "NO_COLOR": "1"},
             text=True,
             errors="replace",
             stdin=subprocess.DEVNULL,
