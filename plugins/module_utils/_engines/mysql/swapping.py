@@ -144,7 +144,7 @@ def _movable(one: Definition, scratch: str) -> Definition:
     if one.kind == "trigger":
         return dataclasses.replace(one, sql=definitions.unqualified_trigger(one.sql))
     if one.kind == "view":
-        return dataclasses.replace(one, sql=definitions.unqualified_calls(one.sql, scratch))
+        return dataclasses.replace(one, sql=definitions.unqualified_view(one.sql, scratch))
     return one
 
 
