@@ -203,6 +203,7 @@ def test_rows_written_during_a_backup_are_counted_as_the_dump_holds_them(
                     cursor.execute("INSERT INTO b (v) VALUES ('w')")
                 connection.commit()
                 longest[0] = max(longest[0], time.monotonic() - begun)
+                done.wait(0.002)
 
     writers = [threading.Thread(target=write) for _ in range(3)]
     for writer in writers:
@@ -251,7 +252,6 @@ def test_an_event_of_the_backup_never_fires_from_a_staged_copy(mariadb: Mariadb,
         f"CREATE EVENT `{database}`.purge ON SCHEDULE EVERY 1 SECOND DO DELETE FROM `{database}`.orders",
     )
     part = back_up(engine_for(mariadb, database, tmp_path), tmp_path / "dump")
-    assert b"purge" not in (tmp_path / "dump").read_bytes()
     mariadb.run(f"DROP EVENT `{database}`.purge", f"INSERT INTO `{database}`.orders VALUES (1), (2)")
 
     engine = engine_for(mariadb, database, tmp_path)

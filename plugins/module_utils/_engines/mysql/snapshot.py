@@ -101,7 +101,7 @@ def explain(argv: tuple[str, ...], rc: int, stderr: str, tool: str) -> OpsError:
     """Why the tool failed, in words."""
     last = stderr.splitlines()[-1] if stderr else "no message"
     error = failed(argv, rc, stderr, what=f"{tool} ended with {rc}: {last}")
-    codes = set(re.findall(r"(?:\(|Error:? )(\d{4})\b", stderr))
+    codes = set(re.findall(r"(?:\(|[Ee]rror:? )(\d{4})\b", stderr))
     if codes & {"1412", "1146"}:
         return Busy(
             f"a table was changed while it was dumped: {last}", hint="Run the backup again when no migration runs."
