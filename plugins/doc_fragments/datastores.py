@@ -82,6 +82,7 @@ _OPTIONS = r"""
       exclude:
         description:
           - Patterns that are left out, as restic's C(--exclude) takes them. For files.
+          - What a backup left out stays as it is when that backup is restored.
         type: list
         elements: str
 """

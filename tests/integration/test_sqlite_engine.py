@@ -26,7 +26,7 @@ from ansible_collections.day2.ops.plugins.module_utils._core.errors import (
     Refused,
     Unavailable,
 )
-from ansible_collections.day2.ops.plugins.module_utils._engines import sqlite_swap
+from ansible_collections.day2.ops.plugins.module_utils._engines import sqlite_file, sqlite_swap
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
 
 from tests.integration.support import files, sqlite
@@ -68,10 +68,15 @@ def written(engine: Any) -> bool:
 # Content ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("vacuum", [False, True])
 @pytest.mark.parametrize(
-    ("mode", "page_size", "encoding"),
-    [("wal", 4096, "UTF-8"), ("delete", 1024, "UTF-16le"), ("wal", 65536, "UTF-8"), ("truncate", 512, "UTF-8")],
+    ("mode", "page_size", "encoding", "vacuum"),
+    [
+        ("wal", 4096, "UTF-8", False),
+        ("wal", 4096, "UTF-8", True),
+        ("delete", 1024, "UTF-16le", False),
+        pytest.param("wal", 65536, "UTF-8", False, marks=pytest.mark.full),
+        pytest.param("truncate", 512, "UTF-16be", True, marks=pytest.mark.full),
+    ],
 )
 def test_everything_comes_back(
     bench: Bench, path: Path, mode: str, page_size: int, encoding: str, vacuum: bool
@@ -500,8 +505,11 @@ def test_a_file_that_is_damaged_deep_inside_is_restored(
     engine = bench.engine("sqlite", path=str(path))
     backup = dumped(engine)
     damage(path)
+    damaged = sqlite.digest(path)
+    assert engine.target().readable is False
     restored(bench, engine, backup)
     assert sqlite.content(path) == before
+    assert sqlite.digest(path.with_name("booking.db.day2-old-0000aa")) == damaged
 
 
 def test_a_missing_file_comes_back_with_owner_and_mode_and_without_a_stale_log(bench: Bench, path: Path) -> None:
@@ -664,6 +672,45 @@ def test_a_swap_killed_anywhere_is_undone_even_when_the_undo_is_killed(bench: Be
     assert number > 10
 
 
+@root_only
+@pytest.mark.faults
+def test_a_full_disk_is_said_and_loses_nothing(bench: Bench, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In scratch and on the live file's own disk, each a small tmpfs."""
+    monkeypatch.setattr(sqlite_file, "need_space", lambda *arguments: None)
+    scratch_directory = bench.context().home / "scratch"
+    scratch_directory.mkdir(parents=True)
+    sqlite.make(path, large=10).close()
+    engine = bench.engine("sqlite", path=str(path))
+    small = dumped(engine)
+    sqlite3.connect(path).execute("CREATE TABLE filler AS SELECT zeroblob(8000000) AS x").connection.close()
+    large = dumped(engine)
+    with files.mounted(scratch_directory, "-t", "tmpfs", "-o", "size=2m", "tmpfs"):
+        with pytest.raises(OpsError, match="is full"):
+            dumped(engine)
+        scratch = engine.context.scratch_name("main", "stage")
+        engine.stage(large[0], scratch)
+        loader = engine.load(large[0], scratch)
+        with pytest.raises(BrokenPipeError):  # as from a tool that has ended; `finish` says why
+            loader.stdin.write(large[1])
+        with pytest.raises(OpsError, match="No space left on device"):
+            loader.finish()
+        loader.kill()
+        assert bench.scratch() == []
+    shutil.rmtree(path.parent)
+    path.parent.mkdir()
+    with files.mounted(path.parent, "-t", "tmpfs", "-o", "size=2m", "tmpfs"):
+        for state in ("readable", "damaged"):
+            path.write_bytes(small[1] if state == "readable" else b"garbage" * 1000)
+            before = state_of(path)
+            scratch = staged(engine, *large)
+            with pytest.raises(OpsError, match=r"is full|No space left"):
+                engine.swap(large[0], scratch, bench.step())
+            engine.drop_scratch(scratch)
+            assert state_of(path) == before
+            assert bench.scratch() == []
+            assert [each.name for each in path.parent.iterdir() if "day2" in each.name] == []
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("state", ["readable", "damaged"])
 def test_a_finish_killed_anywhere_is_finished(bench: Bench, path: Path, state: str) -> None:
@@ -731,7 +778,7 @@ def test_a_swap_killed_in_the_middle_of_its_writing_is_the_old_or_the_new_data(b
     before = engine.target("full").fingerprint
     scratch = staged(engine, part, data)
     outcomes = set()
-    for delay in (0.0, 0.02, 0.05, 0.1, 0.2, 0.5):
+    for delay in (0.0, 0.02, 0.05, 0.1, 0.2, None):
         step = bench.step()
         killed_after(delay, partial(engine.swap, part, scratch, step))
         found = engine.target("full").fingerprint
@@ -743,8 +790,8 @@ def test_a_swap_killed_in_the_middle_of_its_writing_is_the_old_or_the_new_data(b
     assert outcomes == {"old", "new"}
 
 
-def killed_after(delay: float, swap: Callable[[], None]) -> None:
-    """Kill a swap (SIGKILL) so many seconds after it began to write into the live file."""
+def killed_after(delay: float | None, swap: Callable[[], None]) -> None:
+    """Kill a swap (SIGKILL) so many seconds after it began to write into the live file; None: let it end."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -756,10 +803,48 @@ def killed_after(delay: float, swap: Callable[[], None]) -> None:
             os._exit(0)
     os.close(writer)
     assert os.read(reader, 1) == b"x"
-    time.sleep(delay)
-    os.kill(pid, signal.SIGKILL)
+    if delay is not None:
+        time.sleep(delay)
+        os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(reader)
+
+
+# Names and permissions ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a?mode=memory#x%20.db", "sp ace\"'.db", os.fsdecode(b"\xff\xfe.db")])
+def test_a_file_of_any_name(bench: Bench, path: Path, name: str) -> None:
+    path = path.with_name(name)
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE t (x)")
+    connection.commit()
+    connection.close()
+    engine = bench.engine("sqlite", path=str(path))
+    backup = dumped(engine)
+    for damage in (Path.unlink, garbage):
+        damage(path)
+        restored(bench, engine, backup)
+        assert engine.target().objects == ("t",)
+        path.with_name(f"{name}.day2-old-0000aa").unlink(missing_ok=True)
+    assert [each.name for each in path.parent.iterdir()] == [name]
+
+
+@root_only
+def test_a_user_who_may_not_read_it_is_told_so(bench: Bench, path: Path) -> None:
+    sqlite.make(path, large=10).close()
+    path.chmod(0o600)
+    for parent in (path.parent, bench.root, *bench.root.parents[:2]):
+        parent.chmod(0o711)
+
+    def as_user() -> None:
+        os.setuid(65534)
+        engine = bench.engine("sqlite", path=str(path))
+        for ask in (engine.ping, engine.target, lambda: engine.describe(DumpOptions())):
+            with pytest.raises(Unavailable, match="Check the owner and mode"):
+                ask()
+
+    assert killed_at(10**6, as_user) is False
 
 
 # Room ------------------------------------------------------------------------------------------------

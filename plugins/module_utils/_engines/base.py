@@ -179,7 +179,7 @@ class Engine(Protocol):
     def stage(self, part: Part, scratch: str, directory: Optional[Path] = None) -> Path | None:
         """Make an empty scratch copy called `scratch` (see `Context.scratch_name`) beside the live data;
         in `directory` when one is given (verification of files and SQLite). A tree returns the directory
-        into which the store restores."""
+        into which the store restores, the first of them; its `stage_targets` lists them all."""
 
     def load(self, part: Part, scratch: str) -> Loader:
         """Start loading a stream into the staged copy (streams only). Nothing live is created in it:

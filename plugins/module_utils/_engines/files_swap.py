@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Optional
@@ -277,7 +278,10 @@ def remove(path: str, warn: Warn) -> None:
             failed.append(name)
 
     if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path, onerror=remember)
+        if sys.version_info >= (3, 12):
+            shutil.rmtree(path, onexc=remember)
+        else:
+            shutil.rmtree(path, onerror=remember)
     elif os.path.lexists(path):
         os.unlink(path)
     if failed:

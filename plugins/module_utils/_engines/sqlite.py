@@ -116,6 +116,7 @@ class SQLite:
             return Target(exists=False)
         try:
             with opened_live(path, wait=self.wait) as live:
+                sqlite_file.check_sound(live)
                 found = None
                 if level:
                     found = sqlite_fingerprint.fingerprint(live, level, self.datastore.options.get("newest"))

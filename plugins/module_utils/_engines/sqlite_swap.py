@@ -6,8 +6,8 @@
 
 Two ways. *into*: the online backup API writes into the live file, in one transaction: inode, owner and
 WAL mode stay, and connections that are open see the new data. *replace*: a live file that is missing or
-too damaged to be opened is moved aside together with its log and journal (SQLite would play a stale one
-into the new file), and a copy of the staged file is renamed to its place.
+damaged is moved aside together with its log and journal (SQLite would play a stale one into the new
+file), and a copy of the staged file is renamed to its place.
 
 Everything that `undo` and `finish` need is in the step's data, because another process may run them.
 """
@@ -49,12 +49,12 @@ class Swap:
 
 
 def look(path: Path, wait: float) -> str:
-    """Whether the live file is missing, readable or damaged; another process's lock is an error."""
+    """Whether the live file is missing, readable or damaged anywhere; another process's lock is an error."""
     if not path.exists():
         return MISSING
     try:
         with sqlite_file.opened_live(path, wait=wait) as connection:
-            pragma(connection, "user_version")
+            sqlite_file.check_sound(connection)
     except Mismatch:
         return DAMAGED
     return READABLE
@@ -64,13 +64,9 @@ def swap(plan: Swap, step: Step) -> None:
     state = look(plan.path, plan.wait)
     sqlite_file.need_space(plan.path.parent, plan.staged.stat().st_size, "The restored file")
     if state == READABLE:
-        try:
-            _into(plan, step)
-            return
-        except Mismatch as error:  # damaged deeper inside than its first pages
-            plan.warn(f"{plan.path} is damaged and is moved aside ({error.what})")
-            undo(step, plan.warn, plan.wait)
-    _replace(plan, step)
+        _into(plan, step)
+    else:
+        _replace(plan, step)
 
 
 # into ------------------------------------------------------------------------------------------------
