@@ -63,6 +63,7 @@ def test_everything_in_a_database_comes_back(postgres: Postgres, database: str, 
     engine.close_sessions()
     engine.swap(part, scratch, step)
     assert content.differences(before, content.witness(postgres, database)) == []
+    assert postgres.value("SELECT count(*) FROM pg_stats WHERE schemaname = 'sales'", database) > 20, "not analyzed"
 
     engine_for(postgres, database, tmp_path).undo(read_step(tmp_path))
     assert content.differences(damaged, content.witness(postgres, database)) == [], "undo does not bring it all back"
@@ -218,6 +219,109 @@ def test_a_copy_on_a_server_without_the_roles_loads_without_owners(
     finally:
         for server in (postgres_in_container, postgres_on_host):
             content.remove(server, database)
+
+
+def test_rows_are_the_same_when_a_restore_orders_their_columns_anew(postgres_on_host: Postgres, tmp_path: Path) -> None:
+    """A table that inherits later has its columns in its parent's order when it is made again."""
+    server, name = postgres_on_host, "tinherit"
+    try:
+        server.run(f"CREATE DATABASE {name}")
+        server.run(
+            "CREATE TABLE base (a int, z int); CREATE TABLE late (z int, own text, a int); ALTER TABLE late INHERIT base;"
+            "INSERT INTO late VALUES (1, 'x', 2)",
+            name,
+        )
+        engine = engine_for(server, name, tmp_path)
+        part = back_up(engine, tmp_path / "dump", DumpOptions(level="full"))
+        scratch = load(engine, part, tmp_path / "dump")
+        assert server.rows("SELECT * FROM late", name) != server.rows("SELECT * FROM late", scratch)
+        assert part.fingerprint.differences(engine.staged(part, scratch)) == []
+    finally:
+        content.remove(server, name)
+
+
+def test_a_database_that_is_read_only_by_default_is_backed_up_and_restored(
+    postgres: Postgres, database: str, tmp_path: Path
+) -> None:
+    postgres.run(f"CREATE DATABASE {database}")
+    postgres.run("CREATE TABLE t AS SELECT 1 AS i", database)
+    postgres.run(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    engine = engine_for(postgres, database, tmp_path)
+    part = back_up(engine, tmp_path / "dump")
+    restore(engine, part, tmp_path / "dump", tmp_path)
+    assert postgres.rows("SELECT i FROM t", database) == [(1,)]
+    assert postgres.value("SHOW default_transaction_read_only", database) == "on"
+
+
+def test_an_icu_locale_is_kept(postgres: Postgres, database: str, tmp_path: Path) -> None:
+    postgres.run(f"CREATE DATABASE {database} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk'")
+    postgres.run("CREATE TABLE t (v text); INSERT INTO t VALUES ('Ärger'), ('Afrika')", database)
+    engine = engine_for(postgres, database, tmp_path)
+    part = back_up(engine, tmp_path / "dump")
+    postgres.run("DELETE FROM t", database)
+    restore(engine, part, tmp_path / "dump", tmp_path)
+    assert postgres.rows(f"SELECT datlocprovider, daticulocale FROM pg_database WHERE datname = '{database}'") == [
+        ("i", "de-u-co-phonebk")
+    ]
+    assert postgres.rows("SELECT v FROM t ORDER BY v", database) == [("Ärger",), ("Afrika",)]
+
+
+def test_what_a_user_may_not_give_back_is_said_and_stops_nothing(postgres_on_host: Postgres, tmp_path: Path) -> None:
+    """A setting of somebody else's role, and one that only a superuser may make."""
+    server, name = postgres_on_host, "tlimited"
+    try:
+        server.run(f"CREATE ROLE {name}_owner LOGIN CREATEDB PASSWORD 'plain-password'; CREATE ROLE {name}_other")
+        server.run(f"CREATE DATABASE {name} OWNER {name}_owner")
+        server.run(f"ALTER ROLE {name}_other IN DATABASE {name} SET work_mem = '5MB'")
+        server.run(f"ALTER DATABASE {name} SET log_min_duration_statement = '123s'")
+        server.run(f"ALTER DATABASE {name} SET work_mem = '6MB'")
+        login = {
+            "user": f"{name}_owner",
+            "password": "plain-password",
+            "host": server.host,
+            "run_as": None,
+            "socket": None,
+        }
+        engine = engine_for(server, name, tmp_path, **login)
+        part = back_up(engine, tmp_path / "dump")
+        restore(engine, part, tmp_path / "dump", tmp_path)
+        said = " ".join(engine.warnings)  # type: ignore[attr-defined]
+        assert 'SET "log_min_duration_statement"' in said
+        assert f'ALTER ROLE "{name}_other"' in said
+        assert "123s" not in said
+        assert server.value("SHOW work_mem", name) == "6MB"
+    finally:
+        content.remove(server, name)
+
+
+# Live databases that are damaged ---------------------------------------------------------------------
+
+
+def test_a_damaged_or_half_dropped_database_is_replaced(postgres_on_host: Postgres, tmp_path: Path) -> None:
+    server, name = postgres_on_host, "tdamaged"
+    assert server.log is not None
+    try:
+        server.run(f"CREATE DATABASE {name}")
+        server.run("CREATE TABLE t AS SELECT 1 AS i", name)
+        part = back_up(engine_for(server, name, tmp_path), tmp_path / "dump")
+
+        oid = server.value(f"SELECT oid FROM pg_database WHERE datname = '{name}'")
+        (server.log.parent / "data" / "base" / str(oid) / "PG_VERSION").unlink()
+        engine = engine_for(server, name, tmp_path)
+        target = engine.target()
+        assert target.exists
+        assert not target.readable
+        assert not target.empty
+        restore(engine, part, tmp_path / "dump", tmp_path)
+        assert server.rows("SELECT i FROM t", name) == [(1,)]
+
+        server.run(f"UPDATE pg_database SET datconnlimit = -2 WHERE datname = '{name}'")
+        engine = engine_for(server, name, tmp_path)
+        assert not engine.target().readable
+        restore(engine, part, tmp_path / "dump", tmp_path)
+        assert server.rows("SELECT i FROM t", name) == [(1,)]
+    finally:
+        content.remove(server, name)
 
 
 # What is left out ------------------------------------------------------------------------------------

@@ -19,10 +19,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from ansible_collections.day2.ops.plugins.module_utils._core.errors import OpsError, Refused, ToolFailed
+from ansible_collections.day2.ops.plugins.module_utils._core.errors import Busy, OpsError, Refused, ToolFailed
 from ansible_collections.day2.ops.plugins.module_utils._core.model import Fingerprint, Part
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
-from ansible_collections.day2.ops.plugins.module_utils._engines.postgresql import PostgreSQL, snapshot, tools
+from ansible_collections.day2.ops.plugins.module_utils._engines.postgresql import PostgreSQL, snapshot, stage, tools
+from ansible_collections.day2.ops.plugins.module_utils._engines.postgresql.catalog import Newest
 from ansible_collections.day2.ops.plugins.module_utils._engines.postgresql.connection import Database
 
 from tests.integration.support import postgres_process
@@ -310,6 +311,40 @@ def test_the_next_run_ends_what_a_killed_one_left(postgres: Postgres, large_data
     assert part.fingerprint.tables["public.large"].rows == 300_000
 
 
+def test_a_count_that_still_runs_does_not_outlive_its_snapshot(postgres_on_host: Postgres, tmp_path: Path) -> None:
+    server, name = postgres_on_host, f"t{secrets.token_hex(4)}"
+    server.run(f"CREATE DATABASE {name}")
+    try:
+        server.run(
+            "CREATE TABLE slow AS SELECT 1 AS i; CREATE FUNCTION crawl(int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS"
+            " $$ BEGIN PERFORM pg_sleep(60); RETURN ''; END $$;"
+            "CREATE VIEW crawling AS SELECT crawl(i) AS at FROM slow",
+            name,
+        )
+        engine = engine_for(server, name, tmp_path)
+        outcome: list[BaseException] = []
+        with engine.snapshot(DumpOptions()) as view:
+
+            def count() -> None:
+                view._newest = Newest(0, "public", "crawling", "at")
+                try:
+                    view.fingerprint()
+                except BaseException as error:
+                    outcome.append(error)
+
+            counting = threading.Thread(target=count)
+            counting.start()
+            sleeping = f"SELECT FROM pg_stat_activity WHERE datname = '{name}' AND wait_event = 'PgSleep'"
+            wait_until(lambda: server.rows(sleeping), 10, "the slow count")
+            begun = time.monotonic()
+        counting.join(10)
+        assert time.monotonic() - begun < 5
+        assert isinstance(outcome[0], OpsError)
+        wait_until(lambda: not our_sessions(server, engine), 10, "the end of our sessions")
+    finally:
+        remove(server, name)
+
+
 def test_a_dump_whose_session_ends_is_no_backup(postgres: Postgres, large_database: str, tmp_path: Path) -> None:
     engine = engine_for(postgres, large_database, tmp_path)
     with engine.snapshot(DumpOptions()) as view:
@@ -407,6 +442,29 @@ def test_a_killed_load_leaves_nothing_running(postgres: Postgres, large_database
     wait_until(lambda: not our_sessions(postgres, engine), 10, "the end of its session")
     engine.drop_scratch(scratch)
     assert scratch not in postgres.databases()
+
+
+def test_a_drop_does_not_wait_for_somebody_elses_load_forever(
+    postgres_on_host: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A COPY whose client sends nothing keeps every DROP DATABASE of its server waiting."""
+    server, name = postgres_on_host, f"t{secrets.token_hex(4)}"
+    server.run(f"CREATE DATABASE {name}")
+    monkeypatch.setattr(stage, "DROP_LIMIT", 1)
+    try:
+        engine = engine_for(server, name, tmp_path)
+        scratch = engine.context.scratch_name("main", "stage")
+        server.run(f"CREATE DATABASE {scratch}")
+        server.run("CREATE TABLE t (v text)", name)
+        with server.connect(name) as standing:
+            with standing.cursor() as cursor, cursor.copy("COPY t FROM STDIN") as copy:
+                copy.write("a row\n")
+                with pytest.raises(Busy, match=f"database {scratch} could not be dropped"):
+                    engine.drop_scratch(scratch)
+        engine.drop_scratch(scratch)
+        assert scratch not in server.databases()
+    finally:
+        remove(server, name)
 
 
 # The swap --------------------------------------------------------------------------------------------

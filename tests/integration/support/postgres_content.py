@@ -34,6 +34,10 @@ COMMENT ON ROLE {group} IS 'who works with it';
 _DATABASE = """
 ALTER DATABASE {database} SET search_path TO "$user", sales, public;
 ALTER DATABASE {database} SET "app.tenant" TO 'O''Brien \\ Söhne';
+ALTER DATABASE {database} SET "DateStyle" TO 'German';
+ALTER DATABASE {database} SET "TimeZone" TO 'Asia/Kathmandu';
+ALTER DATABASE {database} SET bytea_output TO 'escape';
+ALTER DATABASE {database} SET extra_float_digits TO '-6';
 ALTER ROLE {app} IN DATABASE {database} SET work_mem = '7MB';
 COMMENT ON DATABASE {database} IS 'it''s the shop';
 REVOKE ALL ON DATABASE {database} FROM PUBLIC;

@@ -27,12 +27,13 @@ from ..base import DumpOptions, Reach, Session, Target
 from . import catalog, facts, fingerprint, roles, tools
 from . import stage as staging
 from . import swap as swapping
-from .connection import Database, Server, SqlError
+from .connection import Database, Server, SqlError, Unexplained
 from .names import listed, major, numbers
 from .snapshot import Snapshot, Source
 
 PORT = 5432
 OLDEST = 13
+_HALF_DROPPED = -2  # the connection limit of a database whose DROP was interrupted
 
 
 class PostgreSQL:
@@ -122,16 +123,19 @@ class PostgreSQL:
 
     def target(self, level: Optional[str] = None) -> Target:
         with self.server.maintenance(avoid=self.database) as admin:
-            if not admin.rows("SELECT FROM pg_database WHERE datname = %s", self.database):
-                return Target(exists=False)
+            found = admin.rows("SELECT datconnlimit FROM pg_database WHERE datname = %s", self.database)
+        if not found:
+            return Target(exists=False)
+        if found[0][0] == _HALF_DROPPED:
+            return Target(True, readable=False)
         objects: tuple[str, ...] = ()
         try:
             with self.server.connect(self.database) as database:
                 selection = catalog.select(database, ())
                 objects = tuple(relation.label for relation in selection.kept)
                 return Target(True, True, objects, self._take(database, level, selection) if level else None)
-        except SqlError as error:
-            if not _is_damage(error.sqlstate):
+        except (SqlError, Unexplained) as error:
+            if isinstance(error, SqlError) and not _is_damage(error.sqlstate):
                 raise
             self.context.warn(f"database {self.database} cannot be read: {error.what}")
             return Target(True, False, objects)

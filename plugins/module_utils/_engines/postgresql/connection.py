@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
@@ -19,6 +20,8 @@ from ..._core.identity import acting_as
 from ..._platform.access import Access
 
 CONNECT_TIMEOUT = 10  # seconds
+# A server that has gone without a word is noticed after two minutes, not after two hours.
+KEEPALIVES = {"keepalives_idle": "60", "keepalives_interval": "15", "keepalives_count": "4"}
 Row = tuple[Any, ...]
 
 
@@ -30,11 +33,20 @@ class SqlError(ToolFailed):
         self.sqlstate = sqlstate
 
 
+class Unexplained(Unavailable):
+    """A connection that failed for none of the usual reasons: the database may be damaged."""
+
+
 class Database:
-    """One connection, in autocommit mode: transactions are begun and ended by statements."""
+    """One connection, in autocommit mode: transactions are begun and ended by statements.
+
+    Threads may share it. `close` ends what another thread has running.
+    """
 
     def __init__(self, raw: Any, name: str) -> None:
         self._raw = raw
+        self._lock = threading.Lock()
+        self._closing = False
         self.name = name
 
     @property
@@ -83,7 +95,12 @@ class Database:
             return row[0] if row else None
 
     def close(self) -> None:
-        with contextlib.suppress(Exception):  # it may be broken already
+        self._closing = True
+        if not self._lock.acquire(blocking=False):
+            with contextlib.suppress(Exception):  # it may be broken already
+                self._raw.cancel()
+            self._lock.acquire(timeout=CONNECT_TIMEOUT)
+        with contextlib.suppress(Exception):
             self._raw.close()
 
     def __enter__(self) -> Database:
@@ -95,12 +112,15 @@ class Database:
     @contextlib.contextmanager
     def _cursor(self, sql: str, parameters: Sequence[Any], prepare: bool = False) -> Iterator[Any]:
         errors = drivers.psycopg()
-        try:
-            with self._raw.cursor() as cursor:
-                cursor.execute(sql, parameters or None, prepare=prepare)
-                yield cursor
-        except errors.Error as error:
-            raise _statement_error(error) from None
+        with self._lock:
+            if self._closing:
+                raise Unavailable("the connection to the server is closed")
+            try:
+                with self._raw.cursor() as cursor:
+                    cursor.execute(sql, parameters or None, prepare=prepare)
+                    yield cursor
+            except errors.Error as error:
+                raise _statement_error(error) from None
 
 
 class Server:
@@ -138,6 +158,7 @@ class Server:
             "application_name": f"{self.program}-{purpose}",
             "connect_timeout": timeout,
             "client_encoding": "utf8",
+            **KEEPALIVES,
         }
         try:
             # Inside a container the socket's peer is a user of the container, whom this host may not know.
@@ -240,7 +261,7 @@ def explain(text: str, attempt: Attempt) -> Unavailable:
     for expression, what, hint in _MEANINGS:
         if re.search(expression, text, re.IGNORECASE):
             return Unavailable(what.format(**values), hint=hint.format(**values))
-    return Unavailable(f"the server at {attempt.where} cannot be used as {attempt.user}: {message}")
+    return Unexplained(f"database {attempt.database} at {attempt.where} cannot be used as {attempt.user}: {message}")
 
 
 def _short(text: str) -> str:

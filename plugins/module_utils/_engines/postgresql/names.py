@@ -26,9 +26,10 @@ def literal(text: str) -> str:
     return " E" + quoted.replace("\\", "\\\\") if "\\" in quoted else quoted
 
 
-def conninfo(database: str) -> str:
-    """A database's name for `--dbname`, where a bare name with `=` in it would be read as settings."""
-    return "dbname='" + database.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def conninfo(**settings: str) -> str:
+    """Settings for `--dbname`, where a bare database name with `=` in it would be read as such, too."""
+    quoted = {key: value.replace("\\", "\\\\").replace("'", "\\'") for key, value in settings.items()}
+    return " ".join(f"{key}='{value}'" for key, value in quoted.items())
 
 
 def qualified(schema: str, name: str) -> str:

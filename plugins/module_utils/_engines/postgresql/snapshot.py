@@ -205,12 +205,12 @@ class Snapshot:
         return True
 
     def _close(self) -> None:
-        if self._beat is not None:
-            self._beat.stop()
-            self._beat = None
         if self._database is not None:
             self._database.close()
             self._database = None
+        if self._beat is not None:
+            self._beat.stop()
+            self._beat = None
 
     def _busy(self) -> Busy:
         blocked = ""

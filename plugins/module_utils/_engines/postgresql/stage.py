@@ -124,6 +124,8 @@ def check(admin: Database, part: Part) -> list[str]:
             hint=f"Use a server of version {major(part.server_version)} or newer.",
         )
     warnings = _check_rights(admin, part.facts)
+    if part.server_version and major(part.server_version) < 15 <= admin.major:
+        warnings.append("from version 15 on only the database's owner may create objects in the schema public")
     warnings += _check_extensions(admin, part.facts)
     _check_locale(admin, part.facts)
     lacking = _tablespaces_lacking(admin, part.facts)

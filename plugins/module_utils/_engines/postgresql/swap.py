@@ -28,6 +28,8 @@ from .stage import drop
 ATTEMPTS = 5
 SESSIONS_END = 10.0  # seconds for ended sessions to be gone
 _IN_USE = "55006"  # object_in_use
+# Not ours to set, or a setting that this server does not know or takes with other values only.
+_NOT_HERE = ("42501", "42704", "22023", "42602")
 _POLL = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY(%s)"
 
 
@@ -38,6 +40,7 @@ def swap(server: Server, part: Part, live: str, scratch: str, old: str, step: St
         staged_oid, _allowed = _find(admin, scratch)
         if staged_oid is None:
             raise OpsError(f"the staged copy {scratch} is not there any more")
+        _drop_invalid(admin, live)
         live_oid, allowed = _find(admin, live)
         _carry_over(admin, part, live, live_oid is not None, scratch, server.context.warn)
         step.save(
@@ -132,14 +135,24 @@ def _carry_over(
         statements.append(f"COMMENT ON DATABASE {ident(scratch)} IS {literal(facts['comment'])}")
     limit = int(facts.get("connection_limit", -1))
     statements.append(f"ALTER DATABASE {ident(scratch)} CONNECTION LIMIT {max(limit, -1)}")
+    refused = []
     admin.run("BEGIN")
     try:
         for statement in statements:
-            admin.run(statement)
+            try:
+                admin.run("SAVEPOINT one")
+                admin.run(statement)
+            except SqlError as error:
+                if error.sqlstate not in _NOT_HERE or " OWNER TO " in statement:
+                    raise
+                admin.run("ROLLBACK TO SAVEPOINT one")
+                refused.append(statement.partition(" TO ")[0])  # a setting's value may be a secret
         admin.run("COMMIT")
-    except BaseException:
+    except SqlError:
         admin.run("ROLLBACK")
         raise
+    if refused:
+        warn(f"not given back to database {live}: {listed(refused)}")
 
 
 _ATTACHED = (
@@ -179,6 +192,12 @@ def _refuse_attached(admin: Database, name: str) -> None:
 def _find(admin: Database, name: str) -> tuple[Optional[int], bool]:
     found = admin.rows("SELECT oid::bigint, datallowconn FROM pg_database WHERE datname = %s", name)
     return found[0] if found else (None, True)
+
+
+def _drop_invalid(admin: Database, name: str) -> None:
+    """A DROP DATABASE that was interrupted leaves a name that can neither be entered nor renamed."""
+    if admin.rows("SELECT FROM pg_database WHERE datname = %s AND datconnlimit = -2", name):
+        drop(admin, name)
 
 
 def _names(admin: Database, data: Json) -> dict[Any, str]:

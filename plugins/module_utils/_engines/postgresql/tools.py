@@ -14,7 +14,7 @@ from typing import Optional
 from ..._core.errors import Refused, ToolFailed, Unavailable
 from ..._core.place import HostPlace, Place
 from ..._platform.access import Access
-from .connection import CONNECT_TIMEOUT
+from .connection import CONNECT_TIMEOUT, KEEPALIVES
 from .names import conninfo, major, numbers
 
 # Where packages put the tools of one major version. Debian's /usr/bin/pg_dump is a wrapper that chooses
@@ -132,7 +132,7 @@ def dump_argv(tool: Tool, access: Access, user: str, database: str, snapshot: st
         *connection_flags(access, user),
         *flags,
         f"--snapshot={snapshot}",
-        f"--dbname={conninfo(database)}",
+        f"--dbname={conninfo(dbname=database, **KEEPALIVES)}",
     ]
 
 
@@ -143,7 +143,7 @@ def restore_argv(tool: Tool, access: Access, user: str, database: str, flags: Se
         "--exit-on-error",
         "--no-subscriptions",
         *flags,
-        f"--dbname={conninfo(database)}",
+        f"--dbname={conninfo(dbname=database, **KEEPALIVES)}",
     ]
 
 
