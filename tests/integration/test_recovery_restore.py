@@ -53,12 +53,12 @@ def test_while_a_restore_is_unfinished_nothing_else_looks_at_the_data(world: Wor
     before, ids = world.state(), world.snapshot_ids()
     assert world.restore(kill_at=(9, "after")).killed
     for module, more in (("backup", {}), ("backup", {"max_age": "1d"}), ("backup_verify", {})):
-        for check in (False, True):
-            refused = world.run(module, check=check, **more)
-            assert refused.failed, (module, more, check)
+        for check_mode in (False, True):
+            refused = world.run(module, check_mode=check_mode, **more)
+            assert refused.failed, (module, more, check_mode)
             assert "was interrupted while it was swapping" in refused.msg
             assert "Run day2.ops.restore again" in refused.msg
-    refused = world.run("restore", check=True, replace=True)
+    refused = world.run("restore", check_mode=True, replace=True)
     assert "was interrupted while it was swapping" in refused.msg
     assert world.snapshot_ids() == ids
     world.settle()

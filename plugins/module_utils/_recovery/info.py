@@ -34,7 +34,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         "location": params["repository"]["location"],
         "restic": ".".join(map(str, version)),
         "checked": bool(subset),
-        "errors": list(known.damaged),
+        "errors": known.unreadable(),
     }
     if subset:
         with at(f"backups of {context.app.key}", stage="check"):

@@ -120,7 +120,7 @@ def _plan(operation: Operation, request: Request, into: Sequence[Mapping[str, An
     operation.restic.version()
     operation.restic.settle()
     source = App(operation.app.name, request.from_instance or operation.app.instance)
-    known = _catalogue(operation, source)
+    known = _catalogue(operation, source, request.backup)
     before = clock.given(request.before, "before") if request.before else None
     entry = known.choose(request.backup, before)
     manifest = catalogue.manifest_of(operation.restic, entry, context)
@@ -148,13 +148,19 @@ def _plan(operation: Operation, request: Request, into: Sequence[Mapping[str, An
     return Plan(entry, manifest, pairs, targets, overlay, named)
 
 
-def _catalogue(operation: Operation, source: App) -> catalogue.Catalogue:
+def _catalogue(operation: Operation, source: App, backup: str) -> catalogue.Catalogue:
     known = catalogue.read(operation.restic, source)
-    if not known.entries and source == operation.app:
-        others = {one.tag("instance") for one in operation.restic.snapshots(["day2", f"app={source.name}"])}
+    for sentence in known.unreadable():
+        operation.context.warn(sentence)
+    named = backup not in catalogue.CHOICES
+    if source == operation.app and not (backup in known if named else known.entries):
+        tags = ["day2", f"app={source.name}", *([f"backup={backup}"] if named else [])]
+        others = sorted({one.tag("instance") for one in operation.restic.snapshots(tags)} - {source.instance})
         if others:
+            what = f"backup {backup}" if named else "backups"
             raise Refused(
-                f"there is no backup of {source.key}; the repository holds backups of {source.name} as {', '.join(sorted(others))}",
+                f"there is no {'such ' if named else ''}backup of {source.key}; the repository holds {what} of "
+                f"{source.name} as {', '.join(others)}",
                 hint="To restore another instance's backup, name it with from_instance.",
             )
     return known

@@ -40,6 +40,8 @@ def _apply(context: Context, params: Mapping[str, Any], policy: Policy, restic: 
         restic.version()
         restic.settle()
         known = catalogue.read(restic, context.app)
+        for sentence in known.unreadable():
+            context.warn(sentence)
         released = [known.find(backup) for backup in params["release"]]
     holds = [snapshot for entry in released for snapshot in entry.holds]
     after = _without_holds(known, params["release"])

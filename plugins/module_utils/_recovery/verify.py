@@ -51,6 +51,8 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
             operation.restic.settle()
             unfinished.refuse(context)
             known = catalogue.read(operation.restic, context.app)
+            for sentence in known.unreadable():
+                context.warn(sentence)
             entry = known.choose(params["backup"])
             manifest = catalogue.manifest_of(operation.restic, entry, context)
             only = params["only"] or [part.datastore for part in manifest.parts]

@@ -70,10 +70,13 @@ class Catalogue:
     app: App
     entries: tuple[Entry, ...]
     orphans: tuple[Snapshot, ...] = ()
-    damaged: tuple[str, ...] = ()  # manifests that cannot be understood
+    damaged: Mapping[str, OpsError] = dataclasses.field(default_factory=dict)  # why a manifest is not understood
 
     def find(self, backup: str) -> Entry:
         """A complete backup by its id."""
+        if backup in self.damaged:
+            why = self.damaged[backup]
+            raise Refused(f"backup {backup} cannot be used: {why.what}", hint=why.hint)
         entry = next((entry for entry in self.entries if entry.id == backup), None)
         if entry is None:
             raise Refused(
@@ -88,6 +91,13 @@ class Catalogue:
                 hint="Choose another one.",
             )
         return entry
+
+    def __contains__(self, backup: object) -> bool:
+        return backup in self.damaged or any(entry.id == backup for entry in self.entries)
+
+    def unreadable(self) -> list[str]:
+        """A sentence for each manifest that cannot be understood."""
+        return [f"backup {backup} is passed over: {why.what}" for backup, why in sorted(self.damaged.items())]
 
     def choose(self, backup: str, before: Optional[datetime.datetime] = None) -> Entry:
         """A backup by id, `latest` or `latest_verified`; or the newest one begun before a time.
@@ -128,7 +138,7 @@ def build(app: App, snapshots: Sequence[Snapshot]) -> Catalogue:
     by_backup: dict[str, list[Snapshot]] = {}
     for snapshot in snapshots:
         by_backup.setdefault(snapshot.tag("backup"), []).append(snapshot)
-    entries, orphans, damaged = [], [], []
+    entries, orphans, damaged = [], [], {}
     for backup, group in by_backup.items():
         roles: dict[str, list[Snapshot]] = {}
         for snapshot in group:
@@ -139,9 +149,9 @@ def build(app: App, snapshots: Sequence[Snapshot]) -> Catalogue:
         try:
             entries.append(_entry(backup, roles))
         except OpsError as error:
-            damaged.append(f"{backup}: {error.what}")
+            damaged[backup] = error
     entries.sort(key=lambda entry: entry.id, reverse=True)
-    return Catalogue(app, tuple(entries), tuple(orphans), tuple(damaged))
+    return Catalogue(app, tuple(entries), tuple(orphans), damaged)
 
 
 def _entry(backup: str, roles: Mapping[str, Sequence[Snapshot]]) -> Entry:

@@ -222,18 +222,22 @@ class Restic:
         if not dead:
             return False
         try:
-            names = self._look("list", "locks").text.split()
-            locks = [json.loads(self._look("cat", "lock", name).text) for name in names]
+            locks = {name: json.loads(self._look("cat", "lock", name).text) for name in self._locks()}
             ours = traces.left(locks, dead, socket.gethostname())
             if ours and traces.others_would_go(locks, ours, socket.gethostname()):
                 return False
             if ours:
                 self._look("unlock")
+                if ours & self._locks():  # a process that nobody has waited for yet looks alive to restic
+                    return False
         except OpsError:  # what comes next says why the repository cannot be used
             return False
         for trace in dead:
             trace.unlink(missing_ok=True)
         return bool(ours)
+
+    def _locks(self) -> set[str]:
+        return set(self._look("list", "locks").text.split())
 
     def _look(self, *words: str) -> Result:
         """Whatever the locks say."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from signal import SIGINT
 from typing import Any, Optional
@@ -46,7 +46,9 @@ class Traces:
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             trace.write_text(process, encoding="ascii")
-        except OSError:  # somebody who may only read
+        except OSError:  # somebody who may only read, or a full disk
+            with contextlib.suppress(OSError):
+                trace.unlink()
             return None
         return trace
 
@@ -66,15 +68,15 @@ def _runs(trace: Path) -> bool:
 Lock = Mapping[str, Any]  # as `restic cat lock` shows it
 
 
-def left(locks: Sequence[Lock], dead: Sequence[Path], host: str) -> list[Lock]:
-    """Which of these locks our dead ones left."""
+def left(locks: Mapping[str, Lock], dead: Sequence[Path], host: str) -> set[str]:
+    """Which of these locks, by their ids, our dead ones left."""
     pids = {int(trace.name.partition(".")[0]) for trace in dead}
-    return [lock for lock in locks if lock.get("hostname") == host and lock.get("pid") in pids]
+    return {name for name, lock in locks.items() if lock.get("hostname") == host and lock.get("pid") in pids}
 
 
-def others_would_go(locks: Sequence[Lock], ours: Sequence[Lock], host: str) -> bool:
+def others_would_go(locks: Mapping[str, Lock], ours: Collection[str], host: str) -> bool:
     """Whether `restic unlock` would remove somebody else's lock too."""
-    return any(_looks_dead(lock, host) for lock in locks if lock not in ours)
+    return any(_looks_dead(lock, host) for name, lock in locks.items() if name not in ours)
 
 
 def _looks_dead(lock: Lock, host: str) -> bool:

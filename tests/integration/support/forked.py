@@ -83,7 +83,7 @@ def start(
     name: str,
     arguments: dict[str, Any],
     *,
-    check: bool = False,
+    check_mode: bool = False,
     kill_at: tuple[int, str] = (0, ""),
     before: Callable[[], None] = lambda: None,
 ) -> Forked:
@@ -93,7 +93,7 @@ def start(
         _kill_around_journal(*kill_at)
         before()
 
-    return Forked(name, {**arguments, "_ansible_check_mode": check, "_ansible_diff": True}, prepare)
+    return Forked(name, {**arguments, "_ansible_check_mode": check_mode, "_ansible_diff": True}, prepare)
 
 
 def run(name: str, arguments: dict[str, Any], **options: Any) -> Outcome:

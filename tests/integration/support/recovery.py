@@ -178,12 +178,12 @@ class World:
         self,
         module: str,
         *,
-        check: bool = False,
+        check_mode: bool = False,
         kill_at: tuple[int, str] = (0, ""),
         before: Callable[[], None] = lambda: None,
         **more: Any,
     ) -> Forked:
-        return forked.start(module, self.arguments(module, **more), check=check, kill_at=kill_at, before=before)
+        return forked.start(module, self.arguments(module, **more), check_mode=check_mode, kill_at=kill_at, before=before)
 
     def backup(self, **more: Any) -> str:
         """Make one; its id."""

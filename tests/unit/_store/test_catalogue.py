@@ -109,4 +109,4 @@ def test_an_unreadable_manifest_is_reported_and_not_a_backup() -> None:
     tags = tuple(manifests.tags(APP, "manifest", "20261123T000000Z-dddddd", "summary=garbage"))
     known = catalogue.build(APP, [*OLD, Snapshot("d" * 64, "", tags, ())])
     assert len(known.entries) == 1
-    assert known.damaged and "20261123T000000Z-dddddd" in known.damaged[0]
+    assert "20261123T000000Z-dddddd" in known.damaged
