@@ -40,7 +40,8 @@ options:
   project:
     description:
       - The Compose project that the application runs as.
-      - Its writable mounts, and the servers its variables point to, must be covered by O(datastores) or named in O(day2.ops.backup#module:uncovered), or a backup is refused.
+      - Its writable mounts, and the servers its variables point to, must be covered by O(datastores) or named in
+        O(day2.ops.backup#module:uncovered), or a backup is refused.
     type: str
   units:
     description:

@@ -4,118 +4,15 @@
 
 from __future__ import annotations
 
-# The options of all engines together; each engine accepts its own only, and an option of another
-# engine is an error that names it. A test holds this text against the engines' argument specs.
-_OPTIONS = r"""
-      container:
-        description:
-          - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
-          - Without it the datastore is on the target itself, or at O(IT.host).
-          - For mariadb, postgresql, sqlite.
-        type: str
-      host:
-        description:
-          - Name or address of the database server. For mariadb, postgresql.
-        type: str
-      port:
-        description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
-        type: int
-      socket:
-        description:
-          - Path of the server's Unix socket (mariadb) or of the directory that holds it (postgresql).
-        type: path
-      database:
-        description:
-          - Name of the database. Required for mariadb and postgresql.
-        type: str
-      user:
-        description:
-          - The database user that backs up and restores. For mariadb, postgresql.
-        type: str
-      password:
-        description:
-          - Its password. Better named, by O(IT.password_variable) or O(IT.password_url).
-        type: str
-      password_variable:
-        description:
-          - Name of the variable that holds the password, read on the target as the service gets it (Compose's resolved configuration, the container's environment, a unit's or the application's env files).
-        type: str
-      password_url:
-        description:
-          - Name of the variable that holds a URL with the password inside, such as C(DATABASE_URL).
-        type: str
-      run_as:
-        description:
-          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
-        type: str
-      newest:
-        description:
-          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
-        type: dict
-        suboptions:
-          table:
-            description: Name of the table.
-            type: str
-            required: true
-          column:
-            description: Name of the column.
-            type: str
-            required: true
-      path:
-        description:
-          - The SQLite database file (absolute; inside the container when O(IT.container) is given). For sqlite.
-        type: path
-      vacuum:
-        description:
-          - Store a copy made by C(VACUUM INTO) in place of a byte-faithful one. It deduplicates better after appends, but may renumber the rowids of tables without an INTEGER PRIMARY KEY. For sqlite.
-        type: bool
-      paths:
-        description:
-          - Absolute paths of directories and files. For files.
-        type: list
-        elements: path
-      volume:
-        description:
-          - Name of a Docker volume, in place of O(IT.paths). For files.
-        type: str
-      exclude:
-        description:
-          - Patterns that are left out, as restic's C(--exclude) takes them. For files.
-          - What a backup left out stays as it is when that backup is restored.
-        type: list
-        elements: str
-"""
-
-
-def _options(inside: str) -> str:
-    return _OPTIONS.replace("IT.", f"{inside}.")
-
-
-def _elsewhere(option: str, description: str) -> str:
-    return f"""
-options:
-  {option}:
-    description:
-      - "{description}"
-      - "Each entry names a datastore and the options that are different, for example V({{datastore: main, database: booking_copy}})."
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      datastore:
-        description:
-          - Name of the datastore.
-        type: str
-        required: true
-""" + _options(f"{option}[]")
-
 
 class ModuleDocFragment:
-    """What holds the application's data, and where else it may go."""
+    """What holds the application's data, and where else it may go.
 
-    DOCUMENTATION = (
-        r"""
+    The options of all engines together; each engine accepts its own only, and refuses another's by name.
+    ansible-test holds these texts against the argument specs that are made of the engines' own.
+    """
+
+    DOCUMENTATION = r"""
 options:
   datastores:
     description:
@@ -142,17 +39,285 @@ options:
         type: str
         choices: [data, configuration]
         default: data
-"""
-        + _options("datastores[]")
-        + r"""
+
+      container:
+        description:
+          - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
+          - Without it the datastore is on the target itself, or at O(datastores[].host).
+          - For mariadb, postgresql, sqlite.
+        type: str
+      host:
+        description:
+          - Name or address of the database server. For mariadb, postgresql.
+        type: str
+      port:
+        description:
+          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
+        type: int
+      socket:
+        description:
+          - Path of the server's Unix socket (mariadb) or of the directory that holds it (postgresql).
+        type: path
+      database:
+        description:
+          - Name of the database. Required for mariadb and postgresql.
+        type: str
+      user:
+        description:
+          - The database user that backs up and restores. For mariadb, postgresql.
+        type: str
+      password:
+        description:
+          - Its password. Better named, by O(datastores[].password_variable) or O(datastores[].password_url).
+        type: str
+      password_variable:
+        description:
+          - Name of the variable that holds the password, read on the target as the service gets it (Compose's resolved
+            configuration, the container's environment, a unit's or the application's env files).
+        type: str
+      password_url:
+        description:
+          - Name of the variable that holds a URL with the password inside, such as C(DATABASE_URL).
+        type: str
+      run_as:
+        description:
+          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
+        type: str
+      newest:
+        description:
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
+        type: dict
+        suboptions:
+          table:
+            description: Name of the table.
+            type: str
+            required: true
+          column:
+            description: Name of the column.
+            type: str
+            required: true
+      path:
+        description:
+          - The SQLite database file (absolute; inside the container when O(datastores[].container) is given). For sqlite.
+        type: path
+      vacuum:
+        description:
+          - Store a copy made by C(VACUUM INTO) in place of a byte-faithful one. It deduplicates better after appends,
+            but may renumber the rowids of tables without an INTEGER PRIMARY KEY. For sqlite.
+        type: bool
+      paths:
+        description:
+          - Absolute paths of directories and files. For files.
+        type: list
+        elements: path
+      volume:
+        description:
+          - Name of a Docker volume, in place of O(datastores[].paths). For files.
+        type: str
+      exclude:
+        description:
+          - Patterns that are left out, as restic's C(--exclude) takes them. For files.
+          - What a backup left out stays as it is when that backup is restored.
+        type: list
+        elements: str
+
 requirements:
   - mariadb-dump and mariadb, or pg_dump and pg_restore, where the server is
   - PyMySQL, psycopg 3 and the Docker SDK for Python for the engines and containers in use; the role P(day2.ops.prepare#role) installs them
 """
-    )
 
-    INTO = _elsewhere(
-        "into", "Restores datastores into other ones: another database, another server, another directory."
-    )
+    INTO = r"""
+options:
+  into:
+    description:
+      - "Restores datastores into other ones: another database, another server, another directory."
+      - "Each entry names a datastore and the options that are different, for example V({datastore: main, database: booking_copy})."
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      datastore:
+        description:
+          - Name of the datastore.
+        type: str
+        required: true
 
-    SCRATCH = _elsewhere("scratch", "Uses another server or directory for the scratch copies of these datastores.")
+      container:
+        description:
+          - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
+          - Without it the datastore is on the target itself, or at O(into[].host).
+          - For mariadb, postgresql, sqlite.
+        type: str
+      host:
+        description:
+          - Name or address of the database server. For mariadb, postgresql.
+        type: str
+      port:
+        description:
+          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
+        type: int
+      socket:
+        description:
+          - Path of the server's Unix socket (mariadb) or of the directory that holds it (postgresql).
+        type: path
+      database:
+        description:
+          - Name of the database. Required for mariadb and postgresql.
+        type: str
+      user:
+        description:
+          - The database user that backs up and restores. For mariadb, postgresql.
+        type: str
+      password:
+        description:
+          - Its password. Better named, by O(into[].password_variable) or O(into[].password_url).
+        type: str
+      password_variable:
+        description:
+          - Name of the variable that holds the password, read on the target as the service gets it (Compose's resolved
+            configuration, the container's environment, a unit's or the application's env files).
+        type: str
+      password_url:
+        description:
+          - Name of the variable that holds a URL with the password inside, such as C(DATABASE_URL).
+        type: str
+      run_as:
+        description:
+          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
+        type: str
+      newest:
+        description:
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
+        type: dict
+        suboptions:
+          table:
+            description: Name of the table.
+            type: str
+            required: true
+          column:
+            description: Name of the column.
+            type: str
+            required: true
+      path:
+        description:
+          - The SQLite database file (absolute; inside the container when O(into[].container) is given). For sqlite.
+        type: path
+      vacuum:
+        description:
+          - Store a copy made by C(VACUUM INTO) in place of a byte-faithful one. It deduplicates better after appends,
+            but may renumber the rowids of tables without an INTEGER PRIMARY KEY. For sqlite.
+        type: bool
+      paths:
+        description:
+          - Absolute paths of directories and files. For files.
+        type: list
+        elements: path
+      volume:
+        description:
+          - Name of a Docker volume, in place of O(into[].paths). For files.
+        type: str
+      exclude:
+        description:
+          - Patterns that are left out, as restic's C(--exclude) takes them. For files.
+          - What a backup left out stays as it is when that backup is restored.
+        type: list
+        elements: str
+"""
+
+    SCRATCH = r"""
+options:
+  scratch:
+    description:
+      - "Uses another server or directory for the scratch copies of these datastores."
+      - "Each entry names a datastore and the options that are different, for example V({datastore: main, database: booking_copy})."
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      datastore:
+        description:
+          - Name of the datastore.
+        type: str
+        required: true
+
+      container:
+        description:
+          - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
+          - Without it the datastore is on the target itself, or at O(scratch[].host).
+          - For mariadb, postgresql, sqlite.
+        type: str
+      host:
+        description:
+          - Name or address of the database server. For mariadb, postgresql.
+        type: str
+      port:
+        description:
+          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
+        type: int
+      socket:
+        description:
+          - Path of the server's Unix socket (mariadb) or of the directory that holds it (postgresql).
+        type: path
+      database:
+        description:
+          - Name of the database. Required for mariadb and postgresql.
+        type: str
+      user:
+        description:
+          - The database user that backs up and restores. For mariadb, postgresql.
+        type: str
+      password:
+        description:
+          - Its password. Better named, by O(scratch[].password_variable) or O(scratch[].password_url).
+        type: str
+      password_variable:
+        description:
+          - Name of the variable that holds the password, read on the target as the service gets it (Compose's resolved
+            configuration, the container's environment, a unit's or the application's env files).
+        type: str
+      password_url:
+        description:
+          - Name of the variable that holds a URL with the password inside, such as C(DATABASE_URL).
+        type: str
+      run_as:
+        description:
+          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
+        type: str
+      newest:
+        description:
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
+        type: dict
+        suboptions:
+          table:
+            description: Name of the table.
+            type: str
+            required: true
+          column:
+            description: Name of the column.
+            type: str
+            required: true
+      path:
+        description:
+          - The SQLite database file (absolute; inside the container when O(scratch[].container) is given). For sqlite.
+        type: path
+      vacuum:
+        description:
+          - Store a copy made by C(VACUUM INTO) in place of a byte-faithful one. It deduplicates better after appends,
+            but may renumber the rowids of tables without an INTEGER PRIMARY KEY. For sqlite.
+        type: bool
+      paths:
+        description:
+          - Absolute paths of directories and files. For files.
+        type: list
+        elements: path
+      volume:
+        description:
+          - Name of a Docker volume, in place of O(scratch[].paths). For files.
+        type: str
+      exclude:
+        description:
+          - Patterns that are left out, as restic's C(--exclude) takes them. For files.
+          - What a backup left out stays as it is when that backup is restored.
+        type: list
+        elements: str
+"""

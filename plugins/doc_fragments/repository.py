@@ -18,7 +18,8 @@ options:
     suboptions:
       location:
         description:
-          - A directory on the target, or a restic location such as V(sftp:backup@nas:/srv/day2), V(s3:https://s3.example.org/day2) or V(rest:https://backup.example.org/booking/).
+          - A directory on the target, or a restic location such as V(sftp:backup@nas:/srv/day2),
+            V(s3:https://s3.example.org/day2) or V(rest:https://backup.example.org/booking/).
           - A user and password inside it count as secret.
         type: str
         required: true

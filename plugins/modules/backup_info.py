@@ -21,7 +21,8 @@ options:
     type: str
   check:
     description:
-      - Also lets restic check the repository's structure, and read this share of its data (V(structure) reads none, V(all) everything; otherwise a size or percentage such as V(5%)).
+      - Also lets restic check the repository's structure, and read this share of its data (V(structure) reads none,
+        V(all) everything; otherwise a size or percentage such as V(5%)).
     type: str
 extends_documentation_fragment:
   - day2.ops.application
