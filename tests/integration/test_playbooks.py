@@ -173,12 +173,16 @@ def test_a_host_in_two_applications_is_refused(booking: Application) -> None:
 
 
 def test_an_unknown_variable_is_named(booking: Application) -> None:
-    booking.play("backup", day2_uncoverd=[]).refused("day2_uncoverd, which day2.ops does not know: did you mean day2_uncovered?")
+    booking.play("backup", day2_uncoverd=[]).refused(
+        "day2_uncoverd, which day2.ops does not know: did you mean day2_uncovered?"
+    )
 
 
 def test_an_option_of_another_engine_is_named(booking: Application) -> None:
     datastores = [{"name": "main", "engine": "sqlite", "path": "/srv/booking.db", "volume": "uploads"}]
-    booking.play("backup", day2_datastores=datastores).refused('datastore "main": volume is not an option of engine sqlite')
+    booking.play("backup", day2_datastores=datastores).refused(
+        'datastore "main": volume is not an option of engine sqlite'
+    )
 
 
 def test_an_option_of_the_retention_with_a_typing_mistake_is_refused_before_the_backup(booking: Application) -> None:
@@ -245,7 +249,9 @@ def test_a_password_that_is_a_name_in_use_is_refused_before_the_repository_exist
 
 
 def test_a_missing_program_is_named_and_nothing_is_made(fresh: Application) -> None:
-    fresh.play("prepare", day2_repository_restic="/opt/restic/restic").refused("/opt/restic/restic is not on the PATH of booking_local")
+    fresh.play("prepare", day2_repository_restic="/opt/restic/restic").refused(
+        "/opt/restic/restic is not on the PATH of booking_local"
+    )
     assert not (fresh.base / "state").exists()
 
 

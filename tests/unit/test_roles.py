@@ -170,3 +170,15 @@ def test_a_role_has_a_playbook_that_looks_at_the_inventory_first(role: str) -> N
     assert first["tasks"][0]["day2.ops.inventory_check"] == {"target": target}
     assert second["hosts"] == target
     assert second["roles"][0]["role"] == f"day2.ops.{role}"
+
+
+@pytest.mark.parametrize("role", ["verify", "restore"])
+def test_an_empty_answer_of_a_survey_is_turned_into_an_unset_one(role: str) -> None:
+    """By the playbook, for everything that a survey chooses; the role hands on what it is given."""
+    play = yaml.safe_load((ROOT / "playbooks" / f"{role}.yml").read_text(encoding="utf-8"))[1]
+    selection = f"{role}_selection"
+    given = play["roles"][0]["vars"][selection]
+    assert set(given) == set(spec_of(role)[selection]["options"]) == set(load(role, "defaults/main.yml")[selection])
+    for name, template in given.items():
+        assert re.fullmatch(rf"{{{{ {role}_{name} \| default\((none|\[\]|'latest'), true\) }}}}", template), name
+    assert all("default" not in template for template in load(role, "defaults/main.yml")[selection].values())
