@@ -45,6 +45,7 @@ def make(top: Path, mark: str = "then") -> None:
         os.chmod(top / name, mode)
     os.setxattr(top / "plain.txt", "user.origin", f"scan {mark}".encode())
     os.setxattr(top / "a", "user.origin", b"directory")
+    os.setxattr(top, "user.origin", f"top {mark}".encode())
     subprocess.run(["setfacl", "-m", "u:65534:rwx,g:4321:r", str(top / "large")], check=True)
     subprocess.run(["setfacl", "-d", "-m", "u:4321:rx", str(top / "a")], check=True)
     if ROOT:

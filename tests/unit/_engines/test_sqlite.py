@@ -88,6 +88,8 @@ def test_no_two_different_rows_look_the_same() -> None:
         (12, 3),
         (1, 23),
         (text(b"1:a"),),
+        (text(b"at"), text(b"b")),
+        (text(b"a"), text(b"tb")),
         (text(b"ab"), text(b"c")),
         (text(b"a"), text(b"bc")),
         (2**63 - 1,),
