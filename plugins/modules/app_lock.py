@@ -110,7 +110,6 @@ lock:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.day2.ops.plugins.module_utils._core import argspec, lock
 from ansible_collections.day2.ops.plugins.module_utils._core import module as core_module
 

@@ -115,7 +115,6 @@ retention:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.day2.ops.plugins.module_utils._core import argspec
 from ansible_collections.day2.ops.plugins.module_utils._core import module as core_module
 from ansible_collections.day2.ops.plugins.module_utils._recovery import retention

@@ -93,7 +93,8 @@ class Child:
             identity = _identity(command.user)
             environment.update({"HOME": identity.pop("home"), "USER": command.user, "LOGNAME": command.user})
         try:
-            self._popen = subprocess.Popen(  # pylint: disable=subprocess-popen-preexec-fn
+            # Streams, and every exit code of a pipeline, are what AnsibleModule.run_command does not give.
+            self._popen = subprocess.Popen(  # pylint: disable=ansible-bad-function,subprocess-popen-preexec-fn
                 list(command.argv),
                 env=environment,
                 stdin=stdin,

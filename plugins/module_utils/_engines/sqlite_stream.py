@@ -54,7 +54,7 @@ class FileProducer:
         self._size = path.stat().st_size
 
     def finish(self) -> Mapping[str, int]:
-        read = self._size if self.stdout.closed else self.stdout.tell()
+        read = self.stdout.tell() if not self.stdout.closed else self._size
         self.stdout.close()
         if read != self._size:
             raise Mismatch(f"only {read} of {self._size} bytes of the copy were read")

@@ -134,7 +134,7 @@ def _environment(service: Mapping[str, Any]) -> Iterator[tuple[str, Optional[str
     environment = service.get("environment") or {}
     if isinstance(environment, list):
         for entry in environment:
-            name, _, value = entry.partition("=")
+            name, _rest, value = entry.partition("=")
             yield name, value
     else:
         yield from environment.items()

@@ -195,13 +195,13 @@ def parse(inspected: Mapping[str, Any]) -> Container:
 
 
 def _pair(entry: str) -> tuple[str, str]:
-    name, _, value = entry.partition("=")
+    name, _rest, value = entry.partition("=")
     return name, value
 
 
 def _host(entry: str) -> tuple[str, str]:
     # `name:address`, and `name=address` from newer clients; an IPv6 address has colons of its own.
-    name, _, address = entry.partition("=") if "=" in entry else entry.partition(":")
+    name, _rest, address = entry.partition("=") if "=" in entry else entry.partition(":")
     return name, address.strip("[]")
 
 
@@ -218,7 +218,7 @@ def _mount(mount: Mapping[str, Any]) -> Mount:
 def _attachment(name: str, data: Mapping[str, Any]) -> Attachment:
     addresses = [data.get("IPAddress"), data.get("GlobalIPv6Address")]
     aliases = [*(data.get("Aliases") or []), *(data.get("DNSNames") or [])]
-    links = {alias: target for target, _, alias in (entry.partition(":") for entry in data.get("Links") or [])}
+    links = {alias: target for target, _rest, alias in (entry.partition(":") for entry in data.get("Links") or [])}
     return Attachment(
         network=name,
         network_id=data.get("NetworkID", ""),
@@ -243,7 +243,7 @@ def matching(reference: str, containers: Sequence[Listed]) -> list[Listed]:
     One-off containers (`docker compose run`) are not the service, though they carry its labels.
     """
     if "/" in reference:
-        project, _, service = reference.partition("/")
+        project, _rest, service = reference.partition("/")
         found = [one for one in containers if (one.project, one.service) == (project, service) and not one.oneoff]
     else:
         found = [one for one in containers if one.name == reference]

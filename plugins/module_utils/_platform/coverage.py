@@ -163,10 +163,10 @@ def _servers(state: ProjectState, covered: Covered, everything: Sequence[Contain
         ours = server.project == state.name
         if not pointing and not (ours and _is_server(server) and server.id not in state.idle):
             continue
-        if any(pointer.host == host for _, pointer in pointing for host, _port in covered.hosts):
+        if any(pointer.host == host for _rest, pointer in pointing for host, _port in covered.hosts):
             continue
         where = f"{pointing[0][1].variable} of service {pointing[0][0]}" if pointing else f"image {server.image}"
-        also = [server.name, server.reference, *(pointer.server for _, pointer in pointing)]
+        also = [server.name, server.reference, *(pointer.server for _rest, pointer in pointing)]
         also += [alias for mount in server.mounts for alias in _mount_names(mount, server.service, state.name)]
         yield server.id, Uncovered(SERVER, server.service or server.name, where, tuple(dict.fromkeys(also)))
 
@@ -207,7 +207,7 @@ def _host_covered(pointer: Pointer, covered: Covered) -> bool:
 
 def _server(pointer: Pointer, where: str, variables: Mapping[str, str]) -> Uncovered:
     # An endpoint without its bucket says little; acknowledging the bucket acknowledges the endpoint.
-    also = [pointer.host, *(name for _, name in buckets(variables) if pointer.family == "s3")]
+    also = [pointer.host, *(name for _rest, name in buckets(variables) if pointer.family == "s3")]
     if pointer.likely_port:
         also.append(f"{pointer.host}:{pointer.likely_port}")
     return Uncovered(SERVER, pointer.server, where, tuple(also))

@@ -106,10 +106,10 @@ def parse(url: str) -> Optional[Dsn]:
         return None
     scheme = match["scheme"].lower()
     userinfo, rest = _split_userinfo(match["rest"])
-    user, _, password = (userinfo or "").partition(":")
-    location, _, tail = rest.partition("?")
+    user, _rest, password = (userinfo or "").partition(":")
+    location, _rest, tail = rest.partition("?")
     query = dict(parse_qsl(tail.partition("#")[0], keep_blank_values=True))
-    authority, _, path = location.partition("/")
+    authority, _rest, path = location.partition("/")
     hosts = tuple(_host(part) for part in authority.split(",") if part)
     given = query.get("host")
     socket = query.get("unix_socket") or query.get("unix_sock") or query.get("socket")
@@ -154,5 +154,5 @@ def _host(part: str) -> tuple[str, Optional[int]]:
     bracketed = re.fullmatch(r"\[([^\]]+)\](?::(\d+))?", part)
     if bracketed:
         return bracketed[1], int(bracketed[2]) if bracketed[2] else None
-    host, _, port = part.partition(":")
+    host, _rest, port = part.partition(":")
     return unquote(host), int(port) if port.isdigit() else None

@@ -92,7 +92,7 @@ def _from_host(name: str, value: str, variables: Mapping[str, str]) -> Iterator[
     match = _HOST.match(name.upper())
     if not match or match["kind"] == "URL":
         return
-    host, _, port = value.rpartition(":") if re.fullmatch(r"[^:]+:\d+", value) else (value, "", "")
+    host, _rest, port = value.rpartition(":") if re.fullmatch(r"[^:]+:\d+", value) else (value, "", "")
     if not _HOSTNAME.match(host):
         return
     beside = variables.get(f"{name[: len(match['prefix'])]}_PORT" if match["prefix"] else "PORT", "")

@@ -92,7 +92,7 @@ def _read(entry: Path, cgroup_root: str) -> Optional[Process]:
     except OSError:  # it has ended
         return None
     # The name is in parentheses and may hold spaces and parentheses of its own.
-    command, _, rest = stat.partition("(")[2].rpartition(")")
+    command, _rest, rest = stat.partition("(")[2].rpartition(")")
     pid = int(entry.name)
     return Process(pid, int(rest.split()[1]), command, owner_of(cgroup, cgroup_root) or Owner("process", str(pid)))
 
@@ -117,8 +117,8 @@ def cgroup_path(cgroup: str) -> str:
     """The path in systemd's hierarchy (cgroup v1), else in the one hierarchy (v2), else in any."""
     paths: dict[str, str] = {}
     for line in cgroup.splitlines():
-        _number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
+        _number, _rest, rest = line.partition(":")
+        controllers, _rest, path = rest.partition(":")
         paths[controllers] = path
     for controllers in ("name=systemd", "", "memory", "pids"):
         if paths.get(controllers, "/") != "/":

@@ -11,13 +11,14 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
+from .._core.errors import OpsError
 from .._core.model import Datastore, Json
+from .._core.process import Command, run
 
 Which = Callable[[str], Optional[str]]
 
@@ -78,9 +79,9 @@ def missing_drivers(python: str, drivers: Sequence[str]) -> list[str]:
         return []
     try:
         # Isolated (-I): what lies in the current directory is nobody's driver.
-        said = subprocess.run([python, "-I", "-c", _TRY, *drivers], capture_output=True, check=True, timeout=120)
+        said = run(Command((python, "-I", "-c", _TRY, *drivers)), timeout=120)
         return [str(name) for name in json.loads(said.stdout)]
-    except (OSError, ValueError, subprocess.SubprocessError):
+    except (OpsError, ValueError):
         return list(drivers)
 
 

@@ -55,7 +55,7 @@ def parse_tcp(table: str) -> Iterator[Connection]:
 
 
 def _endpoint(text: str) -> tuple[str, int]:
-    digits, _, port = text.partition(":")
+    digits, _rest, port = text.partition(":")
     # Each 32-bit word is printed in the byte order of the machine.
     words = [struct.pack("=I", int(digits[start : start + 8], 16)) for start in range(0, len(digits), 8)]
     return plain(ipaddress.ip_address(b"".join(words)).compressed), int(port, 16)

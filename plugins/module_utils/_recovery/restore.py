@@ -173,11 +173,12 @@ def _check_elsewhere(engine: Engine, original: Engine) -> None:
         and here.port == there.port
         and bool(set(here.hosts) & set(there.hosts) or here.container)
     )
-    if (here.paths and set(here.paths) & set(there.paths)) or (
-        not here.paths and same_server and here.database == there.database
-    ):
+    overlap = any(
+        one == other or one in other.parents or other in one.parents for one in here.paths for other in there.paths
+    )
+    if overlap or (not here.paths and same_server and here.database == there.database):
         raise Refused(
-            "into names the datastore itself: target and source are the same",
+            "into names the datastore itself, or what is in it or around it: target and source are the same",
             hint="Leave `into` out to restore in place.",
         )
 

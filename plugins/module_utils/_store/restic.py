@@ -261,7 +261,9 @@ class Restic:
             "RESTIC_PASSWORD": self.repository.password,
             "RESTIC_CACHE_DIR": str(self.context.state_dir / "cache"),
         }
-        return self.place.command([self.repository.restic, *argv], environment)
+        # Check mode leaves nothing behind, not even a cache.
+        flags = ["--no-cache"] if self.context.check_mode else []
+        return self.place.command([self.repository.restic, *flags, *argv], environment)
 
     def _tags(self, tags: Sequence[str]) -> list[str]:
         return ["--host", self.context.app.key, *(word for tag in tags for word in ("--tag", tag))]

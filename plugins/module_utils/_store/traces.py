@@ -89,7 +89,7 @@ def _looks_dead(lock: Lock, host: str) -> bool:
 
 def _whole_seconds(text: str) -> str:
     """Go writes nanoseconds, which Python 3.9 cannot read."""
-    whole, _, rest = text.partition(".")
+    whole, _rest, rest = text.partition(".")
     return whole + rest.lstrip("0123456789")
 
 

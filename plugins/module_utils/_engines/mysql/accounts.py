@@ -98,7 +98,8 @@ def read(sql: Sql, database: str, definers: Iterable[str]) -> list[Account]:
         )
     wanted.update(grantee_of(definer) for definer in definers)
     members = [
-        (user, host, role) for user, host, role in sql.execute("SELECT User, Host, Role FROM mysql.roles_mapping")
+        (str(user), str(host), str(role))
+        for user, host, role in sql.execute("SELECT User, Host, Role FROM mysql.roles_mapping")
     ]
     wanted = with_members(wanted, members)
     # Roles first: what is granted must exist.

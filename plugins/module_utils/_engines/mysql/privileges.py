@@ -75,5 +75,5 @@ def _sees_bodies(lines: Sequence[str], database: str) -> bool:
 
 
 def _me(sql: Sql) -> str:
-    user, _, host = str(sql.value("SELECT CURRENT_USER()")).rpartition("@")
+    user, _rest, host = str(sql.value("SELECT CURRENT_USER()")).rpartition("@")
     return f"{name(user)}@{name(host)}"

@@ -25,7 +25,7 @@ from .stream import Continued, is_complete
 if TYPE_CHECKING:
     from .server import SqlServer
 
-_GRACE = 5.0  # seconds in which the server notices by itself that a killed tool is gone
+_GRACE = 1.0  # seconds in which the server notices by itself that a killed tool is gone
 # How mariadb-dump and mysqldump mark their reads.
 _MARK = "SELECT /*!40001 SQL_NO_CACHE */%"
 
@@ -67,7 +67,7 @@ class DumpProducer:
         self.over.set()
 
     def _end_session(self) -> None:
-        """The tool's session ends when the server writes to it next. One that stays is ended."""
+        """The tool's session ends when the server writes to it next. One that waits for a lock is ended."""
         with self._server.session() as sql:
             deadline = time.monotonic() + _GRACE
             while True:

@@ -129,13 +129,12 @@ class Rewritten(io.RawIOBase):
             self._pipe.flush()
 
     def close(self) -> None:
-        if self.closed:
-            return
-        try:
-            if not self._pipe.closed:
-                self._pipe.write(self._rewriter.end())
-        finally:
+        if not self.closed:
             try:
-                self._pipe.close()
+                if not self._pipe.closed:
+                    self._pipe.write(self._rewriter.end())
             finally:
-                super().close()
+                try:
+                    self._pipe.close()
+                finally:
+                    super().close()
