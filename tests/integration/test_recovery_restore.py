@@ -99,7 +99,7 @@ def test_a_restore_interrupted_in_the_swap_is_undone(world: World, seed: Seed) -
 
         Files.swap = interrupted  # type: ignore[method-assign, assignment]
 
-    failed = world.restore(before=interrupt_at_the_second_datastore)
+    failed = world.restore(prelude=interrupt_at_the_second_datastore)
     assert "interrupted by SIGTERM" in failed.msg
     assert "Every datastore is as it was before" in failed.msg
     assert world.state() == before

@@ -41,14 +41,14 @@ MAIN = {
 class Forked:
     """A running module; what `subprocess.Popen` offers, as far as tests need it."""
 
-    def __init__(self, name: str, arguments: dict[str, Any], before: Callable[[], None]) -> None:
+    def __init__(self, name: str, arguments: dict[str, Any], prelude: Callable[[], None]) -> None:
         self._stdout, self._stderr = os.memfd_create("stdout"), os.memfd_create("stderr")
         self.returncode: int | None = None
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            _run(name, arguments, before, self._stdout, self._stderr)
+            _run(name, arguments, prelude, self._stdout, self._stderr)
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -85,13 +85,13 @@ def start(
     *,
     check_mode: bool = False,
     kill_at: tuple[int, str] = (0, ""),
-    before: Callable[[], None] = lambda: None,
+    prelude: Callable[[], None] = lambda: None,
 ) -> Forked:
-    """`before` runs in the module's process, to replace what a test wants replaced."""
+    """`prelude` runs in the module's process, to replace what a test wants replaced."""
 
     def prepare() -> None:
         _kill_around_journal(*kill_at)
-        before()
+        prelude()
 
     return Forked(name, {**arguments, "_ansible_check_mode": check_mode, "_ansible_diff": True}, prepare)
 
@@ -116,7 +116,7 @@ def _kill_around_journal(number: int, moment: str) -> None:
     Journal.write = killing_write  # type: ignore[method-assign]
 
 
-def _run(name: str, arguments: dict[str, Any], before: Callable[[], None], stdout: int, stderr: int) -> None:
+def _run(name: str, arguments: dict[str, Any], prelude: Callable[[], None], stdout: int, stderr: int) -> None:
     """In the child: never returns."""
     rc = 1
     try:
@@ -128,7 +128,7 @@ def _run(name: str, arguments: dict[str, Any], before: Callable[[], None], stdou
         os.dup2(stderr, 2)
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        before()
+        prelude()
         with patch_module_args(arguments):
             MAIN[name]()
         rc = 0

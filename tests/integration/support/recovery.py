@@ -180,10 +180,12 @@ class World:
         *,
         check_mode: bool = False,
         kill_at: tuple[int, str] = (0, ""),
-        before: Callable[[], None] = lambda: None,
+        prelude: Callable[[], None] = lambda: None,
         **more: Any,
     ) -> Forked:
-        return forked.start(module, self.arguments(module, **more), check_mode=check_mode, kill_at=kill_at, before=before)
+        return forked.start(
+            module, self.arguments(module, **more), check_mode=check_mode, kill_at=kill_at, prelude=prelude
+        )
 
     def backup(self, **more: Any) -> str:
         """Make one; its id."""
@@ -324,8 +326,13 @@ def bytes_below(path: Path) -> State:
     return {
         str(each.relative_to(path)): (*_node(each), each.lstat().st_mtime_ns)
         for each in sorted(path.rglob("*"))
-        if not each.is_dir() or each.is_symlink()
+        if (not each.is_dir() or each.is_symlink()) and not _is_shared_memory(each)
     }
+
+
+def _is_shared_memory(path: Path) -> bool:
+    """What SQLite makes beside a database in WAL mode for whoever looks at it: no data."""
+    return path.name.endswith("-shm") or (path.name.endswith("-wal") and path.stat().st_size == 0)
 
 
 # Processes ---------------------------------------------------------------------------------------
