@@ -24,7 +24,7 @@ from ansible_collections.day2.ops.plugins.module_utils._engines.files import Fil
 from ansible_collections.day2.ops.plugins.module_utils._store.restic import Repository, Restic
 
 from tests.integration.support import files
-from tests.integration.support.local import Bench, killed_at
+from tests.integration.support.local import Bench, killed_at, open_to_others
 
 pytestmark = pytest.mark.files
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -234,13 +234,14 @@ def test_a_docker_volume_keeps_its_directory(bench: Bench, restic: Restic) -> No
 
 
 @root_only
-def test_a_user_who_may_not_write_beside_the_directory_restores_inside_it(
-    bench: Bench, restic: Restic, uploads: Path
-) -> None:
+def test_a_user_who_may_not_write_beside_the_directory_restores_inside_it() -> None:
+    with open_to_others() as bench:
+        restored_by_a_user(bench, bench.root / "srv" / "uploads")
+
+
+def restored_by_a_user(bench: Bench, uploads: Path) -> None:
     files.make(uploads)
     uploads.parent.chmod(0o555)
-    for parent in (bench.root, *bench.root.parents[:2]):
-        parent.chmod(0o711)
     for path in (uploads, *uploads.rglob("*")):
         os.chown(path, 4321, 4321, follow_symlinks=False)
     (uploads / "device").unlink()

@@ -30,7 +30,7 @@ from ansible_collections.day2.ops.plugins.module_utils._engines import sqlite_fi
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
 
 from tests.integration.support import files, sqlite
-from tests.integration.support.local import Bench, dumped, killed_at, staged
+from tests.integration.support.local import Bench, dumped, killed_at, open_to_others, staged
 
 pytestmark = pytest.mark.sqlite
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -40,6 +40,12 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def bench(tmp_path: Path) -> Bench:
     (tmp_path / "app").mkdir()
     return Bench(tmp_path)
+
+
+@pytest.fixture
+def open_bench() -> Iterator[Bench]:
+    with open_to_others() as bench:
+        yield bench
 
 
 @pytest.fixture
@@ -229,11 +235,11 @@ def test_looking_leaves_the_files_as_they_are(bench: Bench, path: Path, mode: st
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave files that lock the application out")
-def test_root_leaves_nothing_that_locks_the_application_out(bench: Bench, path: Path) -> None:
+def test_root_leaves_nothing_that_locks_the_application_out(open_bench: Bench) -> None:
     user = sqlite.unprivileged()
     assert user is not None
-    for parent in (bench.root, *bench.root.parents[:2]):
-        parent.chmod(0o711)
+    bench, path = open_bench, open_bench.root / "app" / "booking.db"
+    path.parent.mkdir()
     sqlite.make(path).close()
     for each in (path.parent, path):
         os.chown(each, user, user)
@@ -540,10 +546,13 @@ def test_a_missing_file_gets_the_journal_mode_that_vacuum_dropped(bench: Bench, 
     assert sqlite.journal_mode(path) == "wal"
 
 
-@pytest.mark.parametrize("state", ["damaged", "missing"])
+@pytest.mark.parametrize("state", ["damaged", "damaged without a log", "missing"])
 def test_undo_takes_the_log_of_the_restored_file_away_too(bench: Bench, path: Path, state: str) -> None:
     """Otherwise it would be played into the file that was there before."""
-    part, data = prepared(bench, path, state)
+    part, data = prepared(bench, path, state.split()[0])
+    if state == "damaged without a log":
+        for suffix in ("-wal", "-shm"):
+            path.with_name(f"booking.db{suffix}").unlink()
     before = {each.name: sqlite.digest(each) for each in path.parent.iterdir()}
     engine = bench.engine("sqlite", path=str(path))
     step = bench.step()
@@ -861,11 +870,11 @@ def test_a_file_of_any_name(bench: Bench, path: Path, name: str) -> None:
 
 
 @root_only
-def test_a_user_who_may_not_read_it_is_told_so(bench: Bench, path: Path) -> None:
+def test_a_user_who_may_not_read_it_is_told_so(open_bench: Bench) -> None:
+    bench, path = open_bench, open_bench.root / "app" / "booking.db"
+    path.parent.mkdir()
     sqlite.make(path, large=10).close()
     path.chmod(0o600)
-    for parent in (path.parent, bench.root, *bench.root.parents[:2]):
-        parent.chmod(0o711)
 
     def as_user() -> None:
         os.setuid(65534)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import signal
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.context import Context
@@ -55,10 +57,16 @@ class Bench:
         return sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
 
 
-class Swapping(Protocol):
-    """What is killed: makes its own engine, so that nothing of the parent's is used."""
-
-    def __call__(self) -> None: ...
+@contextlib.contextmanager
+def open_to_others() -> Iterator[Bench]:
+    """A bench that an ordinary user can enter too; pytest's own directories are closed to others, and
+    closed again whenever another pytest starts."""
+    root = Path(tempfile.mkdtemp(prefix="day2t-", dir="/var/tmp"))
+    root.chmod(0o711)
+    try:
+        yield Bench(root)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 @contextlib.contextmanager
