@@ -73,7 +73,7 @@ class Busy(OpsError):
 
 def _sentence(text: str) -> str:
     text = text.strip()
-    return text if text.endswith((".", "!", "?", ":")) else f"{text}."
+    return text if text.endswith((".", "!", "?", ":", ";")) else f"{text}."
 
 
 @contextlib.contextmanager

@@ -90,7 +90,8 @@ def check_coverage(operation: Operation) -> None:
     found = coverage.find(operation.context, application, covered)
     if found:
         raise Refused(
-            f"{len(found)} places of the application are in no datastore: {'; '.join(map(str, found))}",
+            f"the application has {len(found)} {'place' if len(found) == 1 else 'places'} in no datastore: "
+            + "; ".join(map(str, found)),
             hint="Describe each as a datastore, or name it in `uncovered` (day2_uncovered) when it needs no backup.",
         )
 
