@@ -91,7 +91,7 @@ def test_an_interrupted_backup_stores_nothing(world: World, seed: Seed, restic: 
     failed = world.run("backup")
     assert failed.failed
     assert f"interrupted by {signal.Signals(number).name}" in failed.msg
-    assert world.leftovers() == []
+    world.is_clean()
     assert world.snapshot_ids() == seed.snapshots
     restic.calm()
     world.holds_up(seed.earlier)

@@ -53,7 +53,7 @@ def test_backed_up_proven_damaged_and_restored(tmp_path_factory: pytest.TempPath
     assert (proof["backup"], proof["whole"], proof["level"]) == (held["id"], True, "full")
     assert [one["ok"] for one in proof["assertions"]] == [True] * 4
     assert world.state() == wednesday
-    assert world.leftovers() == []
+    world.is_clean()
 
     world.damage()
     restored = world.run("restore", replace=True)["restore"]
@@ -73,7 +73,7 @@ def test_backed_up_proven_damaged_and_restored(tmp_path_factory: pytest.TempPath
     assert decided["remove"] == [tuesday, monday]
     assert {one["id"] for one in world.backups(check="all")} == {held["id"], safety}
     world.run("backup_verify")["changed"]
-    assert world.leftovers() == []
+    world.is_clean()
     assert world.orphans() == []
 
 
@@ -271,7 +271,7 @@ def test_data_that_are_there_are_replaced_only_when_told_so(world: World, seed: 
     assert restored["safety_backup"] == "", "there was nothing to keep"
     assert not any(one["replaced"] for one in restored["datastores"].values())
     assert world.state() == seed.earlier[newest]
-    assert world.leftovers() == []
+    world.is_clean()
 
 
 def test_a_redirected_restore_leaves_the_source_alone(world: World, seed: Seed) -> None:
@@ -296,7 +296,6 @@ def test_a_redirected_restore_leaves_the_source_alone(world: World, seed: Seed) 
     assert world.state() == before
 
     (world.root / "app" / "copy").mkdir()
-    copy = dataclasses.replace(world, root=world.root)
     into = [
         {"datastore": "main", "path": str(world.root / "app" / "copy" / "main.db")},
         {"datastore": "uploads", "paths": [str(world.root / "app" / "copy" / "uploads")]},
@@ -305,7 +304,7 @@ def test_a_redirected_restore_leaves_the_source_alone(world: World, seed: Seed) 
     assert world.state() == before
     assert sqlite_content(world.root / "app" / "copy" / "main.db") == seed.earlier[newest]["main"]
     assert tree_content(world.root / "app" / "copy" / "uploads") == seed.earlier[newest]["uploads"]
-    assert copy.leftovers() == []
+    world.is_clean()
     again = world.run("restore", into=into)
     assert "the target is not empty" in again.msg
     assert "which is not restored" in world.restore(only=["main"], into=into).msg
@@ -364,7 +363,7 @@ def test_configuration_is_restored_only_when_named_and_keeps_live_values(world: 
 
     world.restore(datastores=datastores, only=["config"], configuration="replace")["changed"]
     assert world.env_file.read_text() == "DB_PASSWORD=old-secret\nMODE=production\n"
-    assert world.leftovers() == []
+    world.is_clean()
 
 
 def test_a_backup_under_another_data_key_is_not_restored(world: World, seed: Seed) -> None:

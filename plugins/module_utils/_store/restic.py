@@ -224,17 +224,24 @@ class Restic:
         try:
             locks = {name: json.loads(self._look("cat", "lock", name).text) for name in self._locks()}
             ours = traces.left(locks, dead, socket.gethostname())
-            if ours and traces.others_would_go(locks, ours, socket.gethostname()):
+            if not self._remove(ours, locks):
                 return False
-            if ours:
-                self._look("unlock")
-                if ours & self._locks():  # a process that nobody has waited for yet looks alive to restic
-                    return False
-        except OpsError:  # what comes next says why the repository cannot be used
+        except (OpsError, OSError):  # what comes next says why the repository cannot be used
             return False
         for trace in dead:
             trace.unlink(missing_ok=True)
         return bool(ours)
+
+    def _remove(self, ours: set[str], locks: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Exactly these locks; False when that cannot be done without others, or not yet."""
+        directory = self.repository.directory
+        if directory is not None:
+            for name in ours:
+                (directory / "locks" / name).unlink(missing_ok=True)
+            return True
+        if ours and not traces.others_would_go(locks, ours, socket.gethostname()):
+            self._look("unlock")
+        return not ours & self._locks()  # restic takes a process for alive that nobody has waited for yet
 
     def _locks(self) -> set[str]:
         return set(self._look("list", "locks").text.split())

@@ -24,6 +24,7 @@ from .._core import clock
 from .._core.context import Context
 from .._core.process import Child, Command, identity, pid_of
 
+INTERRUPTED = 130  # restic's exit code after SIGINT
 GRACE = 30.0  # seconds that an interrupted restic has to take its lock away
 _INTERRUPTED = 130  # its exit code after SIGINT
 _OLD = 25 * 60  # seconds: restic takes a lock for dead after 30 minutes, wherever its owner is

@@ -41,7 +41,8 @@ def killed_everywhere(
         became, _outcome = world.settle()
         state = world.state()
         assert state == (target if became == "completed" else before), f"killed {moment} write {number}: {became}"
-        assert world.leftovers() == [], f"killed {moment} write {number}"
+        left = world.leftovers()
+        assert not left, f"killed {moment} write {number}: {left}"
         before = state
         report.append((f"{number} {moment}", became))
     return report

@@ -23,6 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.day2.ops.plugins.module_utils._core.model import App
+from ansible_collections.day2.ops.plugins.module_utils._store.catalogue import Catalogue, build
+from ansible_collections.day2.ops.plugins.module_utils._store.restic import Snapshot
 
 from tests.integration.support import forked
 from tests.integration.support.forked import Forked
@@ -250,26 +253,40 @@ class World:
         found += [f"repository/locks/{name}" for name in self.locks()]
         return found
 
-    def holds_up(self, earlier: dict[str, State], final: bool = True) -> str:
-        """After any fault: nothing half is listed, no process is left, the next run works and takes away
-        what is left, and the earlier backups restore. Returns the next run's id."""
-        wait_for_end_of_processes(self.key)
-        listed = {one["id"]: one for one in self.backups()}
-        half = [one["id"] for one in listed.values() if not one["complete"]]
+    def holds_up(self, earlier: dict[str, State]) -> str:
+        """After any fault: nothing half is listed, the next run works and takes away what is left, no
+        process is left, and an earlier backup restores. Returns the next run's id."""
+        listed = self.catalogue()
+        half = [entry.id for entry in listed.entries if not entry.complete]
         assert not half, f"listed although it is not whole: {half}"
-        assert set(earlier) <= set(listed), "an earlier backup is gone"
+        assert set(earlier) <= {entry.id for entry in listed.entries}, "an earlier backup is gone"
         before = self.state()
         mine = self.backup()
-        assert self.leftovers() == []
-        assert self.orphans() == []
-        backup, content = next(iter(earlier.items()))
-        self.restore(backup=backup)["changed"]
-        assert self.state() == content, "an earlier backup does not restore"
-        self.restore(backup=mine)["changed"]
-        assert self.state() == before, "the next backup does not hold what there was"
-        assert self.leftovers() == []
         wait_for_end_of_processes(self.key)
+        self.is_clean()
+        left = self.catalogue()
+        assert not left.orphans, f"data of no backup: {left.orphans}"
+        assert next(entry for entry in left.entries if entry.id == mine).complete
+        for backup, content in earlier.items():
+            if content != before:
+                self.restore(backup=backup)["changed"]
+                assert self.state() == content, "an earlier backup does not restore"
+                break
+        self.is_clean()
         return mine
+
+    def is_clean(self) -> None:
+        left = self.leftovers()
+        assert not left, f"left behind: {left}"
+
+    def catalogue(self) -> Catalogue:
+        """What a listing of the repository says, without running a module."""
+        listed = [
+            Snapshot(one["id"], one["time"], tuple(one["tags"]), (), one.get("original", ""))
+            for one in sorted(self.snapshots(), key=lambda one: str(one["time"]))
+            if f"app={self.app}" in one.get("tags", ())
+        ]
+        return build(App(self.app, "production"), listed)
 
     def settle(self) -> tuple[str, Outcome]:
         """Run a restore that settles the one before and then finds nothing to do: what became of that one."""
