@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 from .._core import clock
@@ -30,12 +30,14 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
     restic = setup.store_of(context, params)
     with at(f"retention {context.app.key}", untouched="No backup was removed."):
         if context.check_mode:
-            return _apply(context, params, policy, restic)
-        with locks.held(context, params["lock_token"], "retention"):
-            return _apply(context, params, policy, restic)
+            return _apply(context, params, policy, restic, lambda: None)
+        with locks.held(context, params["lock_token"], "retention") as held:
+            return _apply(context, params, policy, restic, held.check)
 
 
-def _apply(context: Context, params: Mapping[str, Any], policy: Policy, restic: Restic) -> Json:
+def _apply(
+    context: Context, params: Mapping[str, Any], policy: Policy, restic: Restic, still_ours: Callable[[], None]
+) -> Json:
     with at(stage="list"):
         restic.version()
         restic.settle()
@@ -51,6 +53,7 @@ def _apply(context: Context, params: Mapping[str, Any], policy: Policy, restic: 
         else Plan({e.id: ["no policy given"] for e in after.entries}, [])
     )
     if not context.check_mode:
+        still_ours()
         with at(stage="release"):
             restic.forget(holds)
         with at(stage="forget", untouched="What was not yet forgotten is whole."):
