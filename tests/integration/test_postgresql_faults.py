@@ -22,7 +22,13 @@ import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import Busy, OpsError, Refused, ToolFailed
 from ansible_collections.day2.ops.plugins.module_utils._core.model import Fingerprint, Part
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
-from ansible_collections.day2.ops.plugins.module_utils._engines.postgresql import PostgreSQL, snapshot, stage, tools
+from ansible_collections.day2.ops.plugins.module_utils._engines.postgresql import (
+    PostgreSQL,
+    snapshot,
+    stage,
+    swap,
+    tools,
+)
 from ansible_collections.day2.ops.plugins.module_utils._engines.postgresql.catalog import Newest
 from ansible_collections.day2.ops.plugins.module_utils._engines.postgresql.connection import Database
 
@@ -35,7 +41,7 @@ pytestmark = [pytest.mark.postgresql, pytest.mark.faults]
 
 @pytest.fixture
 def database(postgres: Postgres, postgres_database: str) -> str:
-    """With a table `t` of 40 MB, more than all pipes hold, and two small ones."""
+    """With two small tables."""
     postgres.run(f"CREATE DATABASE {postgres_database}")
     postgres.run(
         "CREATE TABLE a (id bigserial PRIMARY KEY, v text); CREATE TABLE b (id bigserial PRIMARY KEY, v text);"
@@ -47,8 +53,11 @@ def database(postgres: Postgres, postgres_database: str) -> str:
 
 @pytest.fixture
 def large_database(postgres: Postgres, database: str) -> str:
+    """With 3 GB that take 36 MB on disk: a dump or load of it that is not ended goes on for long."""
     postgres.run(
-        "CREATE TABLE large AS SELECT i, repeat(md5(i::text), 4) AS v FROM generate_series(1, 300000) i", database
+        "CREATE TABLE seed AS SELECT repeat('x', 100000000) AS v; CREATE TABLE large (v text);"
+        "INSERT INTO large SELECT v FROM seed, generate_series(1, 30); DROP TABLE seed",
+        database,
     )
     return database
 
@@ -232,6 +241,8 @@ def test_a_migration_is_never_the_victim_of_our_locks(postgres_on_host: Postgres
             opening.start()
             stack.callback(opening.join, 60)
             wait_until(lambda: waiting_for_locks(server, name, "LOCK TABLE"), 10, "our wait for z")
+            # Past our own look for a deadlock, so that the next one to look, and to be ended, is the migration.
+            migration.execute("SELECT pg_sleep(1.5)")
             migration.execute("ALTER TABLE a ADD COLUMN w int")
             assert not opened.is_set()
             migration.execute("COMMIT")
@@ -269,7 +280,7 @@ def test_a_killed_dump_leaves_nothing_running(postgres: Postgres, large_database
         assert tools_inside(postgres)
         assert any(name.endswith("-dump") for pid, name, state, query in our_sessions(postgres, engine))
         dump.kill()
-        wait_until(lambda: not tools_inside(postgres), 10, "the end of pg_dump")
+        wait_until(lambda: not tools_inside(postgres), 5, "the end of pg_dump")
         wait_until(lambda: len(our_sessions(postgres, engine)) <= 1, 10, "the end of its session")
         dump.kill()
     wait_until(lambda: not our_sessions(postgres, engine), 10, "the end of the snapshot")
@@ -281,7 +292,7 @@ def test_a_snapshot_that_is_left_early_leaves_nothing_running(
     engine = engine_for(postgres, large_database, tmp_path)
     with pytest.raises(KeyError):
         leave_early(engine)
-    wait_until(lambda: not tools_inside(postgres), 10, "the end of pg_dump")
+    wait_until(lambda: not tools_inside(postgres), 5, "the end of pg_dump")
     wait_until(lambda: not our_sessions(postgres, engine), 10, "the end of our sessions")
 
 
@@ -303,12 +314,12 @@ def test_the_next_run_ends_what_a_killed_one_left(postgres: Postgres, large_data
         process.wait()
     engine = engine_for(postgres, large_database, tmp_path)
     engine.sweep()
-    wait_until(lambda: not tools_inside(postgres), 10, "the end of pg_dump")
+    wait_until(lambda: not tools_inside(postgres), 5, "the end of pg_dump")
     family = engine.program[: -len(engine.context.run_id)]
     left = f"SELECT FROM pg_stat_activity WHERE starts_with(application_name, '{family}')"
     wait_until(lambda: not postgres.rows(left), 10, "the end of its sessions")
-    part = back_up(engine, tmp_path / "dump")
-    assert part.fingerprint.tables["public.large"].rows == 300_000
+    part = back_up(engine, tmp_path / "dump", DumpOptions(exclude_tables=("large",)))
+    assert part.fingerprint.tables["public.a"].rows == 1
 
 
 def test_a_count_that_still_runs_does_not_outlive_its_snapshot(postgres_on_host: Postgres, tmp_path: Path) -> None:
@@ -425,8 +436,9 @@ def dumped(postgres_on_host: Postgres, tmp_path_factory: pytest.TempPathFactory)
     remove(postgres_on_host, name)
 
 
-def test_a_killed_load_leaves_nothing_running(postgres: Postgres, large_database: str, tmp_path: Path) -> None:
-    engine = engine_for(postgres, large_database, tmp_path)
+def test_a_killed_load_leaves_nothing_running(postgres: Postgres, database: str, tmp_path: Path) -> None:
+    postgres.run("CREATE TABLE t AS SELECT i, md5(i::text) AS v FROM generate_series(1, 300000) i", database)
+    engine = engine_for(postgres, database, tmp_path)
     part = back_up(engine, tmp_path / "dump")
     scratch = engine.context.scratch_name("main", "stage")
     engine.stage(part, scratch)
@@ -438,8 +450,8 @@ def test_a_killed_load_leaves_nothing_running(postgres: Postgres, large_database
         assert tools_inside(postgres)
     finally:
         loader.kill()
-    wait_until(lambda: not tools_inside(postgres), 10, "the end of pg_restore")
-    wait_until(lambda: not our_sessions(postgres, engine), 10, "the end of its session")
+    wait_until(lambda: not tools_inside(postgres), 5, "the end of pg_restore")
+    wait_until(lambda: not our_sessions(postgres, engine), 5, "the end of its session")
     engine.drop_scratch(scratch)
     assert scratch not in postgres.databases()
 
@@ -527,6 +539,7 @@ def test_a_swap_killed_at_any_statement_is_undone(
             with killed_at(point, moment):
                 engine_for(postgres, database, tmp_path).swap(part, scratch, step)
         except Killed:
+            assert database in postgres.databases(), "the application is without its database"
             for _again in range(2):
                 engine_for(postgres, database, tmp_path).undo(read_step(tmp_path))
                 assert content_of(postgres, database) == LIVE, f"{moment} statement {point}"
@@ -702,6 +715,33 @@ def test_clients_that_come_back_all_the_time_do_not_stop_the_swap(
         for client in clients:
             client.join()
     assert seen == {("live", "live"), ("backed up", "backed up")}
+
+
+def test_nobody_gets_in_between_the_end_of_the_sessions_and_the_rename(
+    postgres_on_host: Postgres, tmp_path: Path, dumped: tuple[Part, bytes, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, stream, name = dumped
+    (tmp_path / "dump").write_bytes(stream)
+    engine = engine_for(postgres_on_host, name, tmp_path)
+    end_sessions, let_in = swap.end_sessions, []
+
+    def then_come_back(*arguments: Any) -> Any:
+        ended = end_sessions(*arguments)
+        with contextlib.suppress(psycopg.OperationalError):
+            let_in.append(postgres_on_host.connect(name))
+        return ended
+
+    scratch = load(engine, part, tmp_path / "dump")
+    monkeypatch.setattr(swap, "end_sessions", then_come_back)
+    step = journal_step(tmp_path)
+    begun = time.monotonic()
+    engine.swap(part, scratch, step)
+    engine.undo(step)
+    assert time.monotonic() - begun < 5
+    assert let_in == []
+    monkeypatch.undo()
+    postgres_on_host.connect(name).close()
+    engine.drop_scratch(scratch)
 
 
 # Size ------------------------------------------------------------------------------------------------

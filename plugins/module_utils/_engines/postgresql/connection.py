@@ -87,7 +87,8 @@ class Database:
             pass
 
     def first(self, sql: str) -> Any:
-        """First column of the first row of one single statement (the extended protocol takes no more)."""
+        """First column of the first row of one single statement: a prepared one takes no more."""
+        self._raw.prepare_threshold = 0  # without it psycopg prepares nothing, and sends all at once
         with self._cursor(sql, (), prepare=True) as cursor:
             if cursor.description is None:
                 raise SqlError("the statement returns no rows")
