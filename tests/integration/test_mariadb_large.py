@@ -1,7 +1,8 @@
 # Copyright (c) 2026, the day2.ops authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MariaDB: hundreds of tables with foreign keys, in a container whose memory is limited; a server that stops."""
+"""MariaDB on servers of their own: hundreds of tables with foreign keys in little memory, a binary log, a server
+that stops."""
 
 from __future__ import annotations
 
@@ -14,10 +15,10 @@ from ansible_collections.day2.ops.plugins.module_utils._core.errors import OpsEr
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
 from ansible_collections.day2.ops.plugins.module_utils._engines.mariadb import MariaDB
 
-from tests.integration.support.mariadb import Mariadb, container_server, wait_until
-from tests.integration.support.mariadb_engine import back_up, engine_for, journal_step, staged
+from tests.integration.support.mariadb import Mariadb, container_server, host_server, wait_until
+from tests.integration.support.mariadb_engine import back_up, engine_for, journal_step, load, staged
 
-pytestmark = [pytest.mark.mariadb, pytest.mark.docker]
+pytestmark = pytest.mark.mariadb
 
 TABLES, KEYS = 300, 800
 
@@ -75,6 +76,29 @@ def restarts(server: Mariadb) -> str:
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
 
 
+def test_a_proof_stays_out_of_the_binary_log_and_a_restore_does_not(tmp_path: Path) -> None:
+    with host_server("--log-bin=binlog", "--server-id=1") as server:
+        database = "t-logged"
+        server.run(
+            f"CREATE DATABASE `{database}`",
+            f"USE `{database}`",
+            "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(500))",
+            "INSERT INTO t SELECT seq, REPEAT('x', 400) FROM seq_1_to_500",
+        )
+        engine = engine_for(server, database, tmp_path)
+        part = back_up(engine, tmp_path / "dump")
+        logged = []
+        for directory in (tmp_path, None):
+            before = server.rows("SHOW MASTER STATUS")[0][1]
+            scratch = load(engine, part, tmp_path / "dump", directory=directory)
+            assert server.value(f"SELECT COUNT(*) FROM `{scratch}`.t") == 500
+            engine.drop_scratch(scratch)
+            logged.append(server.rows("SHOW MASTER STATUS")[0][1] - before)
+        assert logged[0] < 500, "the rows of a proof travel to replicas"
+        assert logged[1] > 200_000
+
+
+@pytest.mark.docker
 @pytest.mark.full
 def test_hundreds_of_tables_with_foreign_keys_under_a_memory_limit(tmp_path: Path) -> None:
     with container_server("--innodb-buffer-pool-size=64M", flags=("--memory=384m", "--memory-swap=384m")) as server:
@@ -108,6 +132,7 @@ def test_hundreds_of_tables_with_foreign_keys_under_a_memory_limit(tmp_path: Pat
         assert restarts(server) == "false 0 true"
 
 
+@pytest.mark.docker
 @pytest.mark.faults
 def test_a_container_that_stops_during_a_dump_and_a_load(tmp_path: Path) -> None:
     with container_server("--innodb-flush-log-at-trx-commit=1") as server:  # what is written outlives the kill

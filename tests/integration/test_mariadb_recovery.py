@@ -36,6 +36,11 @@ class Modules:
         return forked.run(name, {**common, "datastores": [self.datastore], **options})
 
 
+@pytest.mark.parametrize(
+    "mariadb",
+    [pytest.param("host", marks=pytest.mark.full), pytest.param("container", marks=pytest.mark.docker)],
+    indirect=True,
+)
 def test_backed_up_proven_and_restored(mariadb: Mariadb, mariadb_database: str, tmp_path: Path) -> None:
     database = mariadb_database
     content.fill(mariadb, database)

@@ -93,10 +93,16 @@ def back_up(
     return Part.from_json(json.loads(json.dumps(part.to_json())))
 
 
-def load(engine: MariaDB, part: Part, file: Path, while_running: Callable[[], object] = lambda: None) -> str:
-    """The part in a staged copy; its name."""
+def load(
+    engine: MariaDB,
+    part: Part,
+    file: Path,
+    while_running: Callable[[], object] = lambda: None,
+    directory: Path | None = None,
+) -> str:
+    """The part in a staged copy; its name. A verification gives a directory."""
     scratch = engine.context.scratch_name("main", "stage")
-    engine.stage(part, scratch)
+    engine.stage(part, scratch, directory)
     loader = engine.load(part, scratch)
     try:
         with file.open("rb") as source:

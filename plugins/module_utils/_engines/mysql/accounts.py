@@ -18,7 +18,7 @@ from ..._core.errors import Refused
 from ..._core.model import Json
 from . import grants
 from .catalog import ROUTINES
-from .connection import NO_TABLE, Sql, SqlError, name, qualified
+from .connection import Sql, SqlError, name, qualified
 from .grants import Grant
 
 # A server's own accounts: never taken along.
@@ -33,7 +33,6 @@ _SERVERS = {
     "healthcheck",
     "",
 }
-_NO_ROUTINE = 1305
 _UNKNOWN_PLUGIN = 1524
 
 Grantee = tuple[str, str]  # user, host; a role's host is ""
@@ -185,16 +184,14 @@ def give(sql: Sql, account: Account, context: Context, target: str, source: str,
 
 
 def grant_one(sql: Sql, statement: str, whom: str, context: Context) -> None:
-    """One GRANT; a warning where its object is not there."""
+    """One GRANT. One that is refused is a warning with the statement, for somebody who may."""
     # Packages are words of the grammar in this mode only.
     mode = "ORACLE" if " ON PACKAGE " in statement else ""
     try:
         sql.execute(f"SET SESSION sql_mode = '{mode}'")
         sql.execute(statement)
     except SqlError as error:
-        if error.code not in (NO_TABLE, _NO_ROUTINE):
-            raise
-        context.warn(f"a privilege of {whom} was not given again: {error.what}")
+        context.warn(f"a privilege of {whom} was not given again ({error.what}): {statement}")
     finally:
         if mode:
             sql.execute("SET SESSION sql_mode = ''")

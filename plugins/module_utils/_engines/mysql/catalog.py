@@ -131,10 +131,12 @@ def _names(sql: Sql, database: str, kind: str) -> list[str]:
 
 
 def view_objects(sql: Sql, database: str) -> list[Named]:
+    """`body` names the database of everything that is read, its own too."""
     return [
-        Named("view", view, definer)
-        for view, definer in sql.execute(
-            "SELECT TABLE_NAME, DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME",
+        Named("view", view, definer, body=body)
+        for view, definer, body in sql.execute(
+            "SELECT TABLE_NAME, DEFINER, VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s "
+            "ORDER BY TABLE_NAME",
             (database,),
         )
     ]

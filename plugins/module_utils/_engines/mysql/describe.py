@@ -218,12 +218,17 @@ def _warnings(held: Content, tool: str, flavour: Flavour) -> list[str]:
     return warnings
 
 
-def _mentions(sql: Sql, database: str, objects: Iterable[Named]) -> dict[str, list[str]]:
-    """Routines, triggers and events whose text names a database, by that database."""
+def _mentions(sql: Sql, database: str, objects: Sequence[Named]) -> dict[str, list[str]]:
+    """Views, routines, triggers and events whose text names a database, by that database. A view that reads
+    its own database is not meant: it reads whichever it is in."""
     found: dict[str, list[str]] = {}
     for other in catalog.databases(sql):
         if other not in ("information_schema", "performance_schema"):
-            named = [str(one) for one in objects if one.body and definitions.mentions(one.body, other)]
+            named = [
+                str(one)
+                for one in objects
+                if one.body and (one.kind != "view" or other != database) and definitions.mentions(one.body, other)
+            ]
             if named:
                 found[other] = named
     return found

@@ -329,9 +329,15 @@ class SqlServer:
         kept = [accounts.Account.from_json(one) for one in part.facts.get("accounts", [])]
         mine = {(one.user, one.host) for one in self._created}
         chosen = kept if mode == "all" else [one for one in kept if (one.user, one.host) in mine]
+        if not chosen:
+            return
         source = str(part.facts.get("database", self.database))
         with self.session() as sql:
-            present = accounts.existing(sql) if chosen else set()
+            try:
+                present = accounts.existing(sql)
+            except SqlError as error:  # the data are restored, and stay so
+                self.context.warn(f"privileges of the application's accounts were not given again: {error.what}")
+                return
             for account in chosen:
                 if (account.user, account.host) in present:
                     for deep in (False, True):
