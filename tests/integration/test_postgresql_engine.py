@@ -15,7 +15,7 @@ from ansible_collections.day2.ops.plugins.module_utils._core.model import Part
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
 
 from tests.integration.support import postgres_content as content
-from tests.integration.support.postgres import Postgres
+from tests.integration.support.postgres import Postgres, standby_of
 from tests.integration.support.postgres_engine import back_up, engine_for, journal_step, load, read_step, restore
 
 pytestmark = pytest.mark.postgresql
@@ -326,6 +326,23 @@ def test_a_damaged_or_half_dropped_database_is_replaced(postgres_on_host: Postgr
         content.remove(server, name)
 
 
+@pytest.mark.full
+def test_a_standby_is_backed_up_and_says_what_it_does_not_see(postgres_on_host: Postgres, tmp_path: Path) -> None:
+    server, name = postgres_on_host, "tstandby"
+    try:
+        content.fill(server, name)
+        with standby_of(server) as standby:
+            engine = engine_for(standby, name, tmp_path)
+            assert any("public.cache" in warning for warning in engine.describe(DumpOptions()).warnings)
+            part = back_up(engine, tmp_path / "dump", DumpOptions(level="full"))
+        assert part.fingerprint.tables["public.cache"].rows == 0
+        engine = engine_for(server, name, tmp_path)
+        scratch = load(engine, part, tmp_path / "dump")
+        assert part.fingerprint.differences(engine.staged(part, scratch)) == []
+    finally:
+        content.remove(server, name)
+
+
 # What is left out ------------------------------------------------------------------------------------
 
 
@@ -383,6 +400,18 @@ def test_the_newest_value_tells_how_fresh_the_data_are(postgres_on_host: Postgre
     ]:
         with pytest.raises(Refused, match=message):
             described(table, column)
+
+
+def test_a_safety_copy_is_made_even_when_the_newest_table_is_gone(
+    postgres_on_host: Postgres, shop: str, tmp_path: Path
+) -> None:
+    engine = engine_for(postgres_on_host, shop, tmp_path, newest={"table": "dropped", "column": "at"})
+    with pytest.raises(Refused, match="no table"):
+        engine.describe(DumpOptions())
+    part = back_up(engine, tmp_path / "dump", DumpOptions(salvage=True))
+    assert part.fingerprint.newest is None
+    assert part.fingerprint.tables["sales.kinds"].rows == 504
+    assert any("how fresh" in warning for warning in engine.describe(DumpOptions(salvage=True)).warnings)
 
 
 def test_a_full_fingerprint_sees_one_changed_value(postgres: Postgres, database: str, tmp_path: Path) -> None:

@@ -140,19 +140,58 @@ def host_server() -> Iterator[Postgres]:
         check=True,
         stdout=subprocess.DEVNULL,
     )
+    try:
+        with _running(home, "data", port) as server:
+            yield server
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def standby_of(server: Postgres) -> Iterator[Postgres]:
+    """A hot standby of the private instance on this host."""
+    home, port = Path(server.options["socket"]), free_port()
+    argv = [
+        "pg_basebackup",
+        "-h",
+        home,
+        "-p",
+        str(server.port),
+        "-D",
+        home / "standby",
+        "-R",
+        "-X",
+        "stream",
+        "-c",
+        "fast",
+    ]
+    subprocess.run([*_AS_POSTGRES, server_programs() / argv[0], *argv[1:]], cwd=home, check=True, timeout=120)
+    try:
+        with _running(home, "standby", port) as standby:
+            yield standby
+    finally:
+        shutil.rmtree(home / "standby", ignore_errors=True)
+
+
+# What is started this way ends with this process, however that ends.
+_AS_POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig=INT")
+
+
+@contextlib.contextmanager
+def _running(home: Path, data: str, port: int) -> Iterator[Postgres]:
     flags = [f"unix_socket_directories={home}", f"port={port}", "listen_addresses=127.0.0.1", *SETTINGS]
-    log = home / "log"
+    log = home / f"{data}.log"
     with log.open("wb") as output:
-        # It ends with this process, however that ends.
-        become = ("setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig=INT")
         process = subprocess.Popen(
-            [*become, programs / "postgres", "-D", home / "data", *(part for flag in flags for part in ("-c", flag))],
+            [
+                *(*_AS_POSTGRES, server_programs() / "postgres", "-D", home / data),
+                *(part for flag in flags for part in ("-c", flag)),
+            ],
             cwd=home,
             stdout=output,
             stderr=output,
         )
-    options = {"socket": str(home), "port": port, "run_as": "postgres"}
-    server = Postgres("host", options, "127.0.0.1", port, log)
+    server = Postgres("host", {"socket": str(home), "port": port, "run_as": "postgres"}, "127.0.0.1", port, log)
     try:
         wait_until(lambda: _answers(server), what="the private PostgreSQL instance's answer")
         yield server
@@ -163,7 +202,6 @@ def host_server() -> Iterator[Postgres]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -107,9 +107,7 @@ class PostgreSQL:
             tool = self._tool("pg_dump", database.major)
             selection = catalog.select(database, options.exclude_tables)
             catalog.refuse_incomplete(database, selection)
-            newest = self._newest(database, selection.kept)
-            if newest:
-                fingerprint.check_newest(database, newest)
+            lost = self._check_newest(database, selection, options.salvage)
             known, warnings = self._shared_facts(database)
             return Description(
                 flavour="postgresql",
@@ -118,7 +116,7 @@ class PostgreSQL:
                 size=int(database.value("SELECT pg_database_size(current_database())")),
                 schema_revision=catalog.schema_revision(database, facts.search_path(database)),
                 facts={**facts.of_content(database), **known},
-                warnings=(*warnings, *_warnings(database, selection), *_old_tool(database, tool)),
+                warnings=(*lost, *warnings, *_warnings(database, selection), *_old_tool(database, tool)),
             )
 
     def target(self, level: Optional[str] = None) -> Target:
@@ -245,6 +243,17 @@ class PostgreSQL:
     def _newest(self, database: Database, kept: Sequence[catalog.Relation]) -> Optional[catalog.Newest]:
         option = self.datastore.options.get("newest")
         return catalog.newest_column(database, option["table"], option["column"], kept) if option else None
+
+    def _check_newest(self, database: Database, selection: catalog.Selection, salvage: bool) -> list[str]:
+        try:
+            newest = self._newest(database, selection.kept)
+            if newest:
+                fingerprint.check_newest(database, newest)
+        except Refused as error:  # of damaged data even that table may be gone
+            if not salvage:
+                raise
+            return [f"{error.what}, so it is not recorded how fresh the data are"]
+        return []
 
     def _take(self, database: Database, level: str, selection: catalog.Selection) -> Fingerprint:
         fingerprint.settle(database)

@@ -57,9 +57,11 @@ def take(
     excluded: Sequence[int],
     newest: Optional[Newest],
     warn: Callable[[str], None],
+    empty: Sequence[str] = (),
 ) -> Fingerprint:
-    """The fingerprint within the transaction that is open on `database`."""
-    counted = {table.label: _count(database, table, level, warn) for table in tables}
+    """The fingerprint within the transaction that is open on `database`; `empty`: tables dumped without rows."""
+    counted = {name: TableFingerprint(0, checksum=_digits(0) if level == "full" else None) for name in empty}
+    counted.update({table.label: _count(database, table, level, warn) for table in tables})
     objects = {kind: count for kind, count in database.rows(_OBJECTS, list(excluded)) if count}
     if level == "full" and objects.get("large object"):
         counted[LARGE_OBJECTS] = _large_objects(database, objects["large object"], warn)

@@ -24,7 +24,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import IO, Optional
 
-from ..._core.errors import Busy, OpsError
+from ..._core.errors import Busy, OpsError, Refused
 from ..._core.model import Fingerprint
 from ..._core.place import ContainerPlace, Place
 from ..._core.process import Child, failed
@@ -114,6 +114,7 @@ class Snapshot:
         self._id = ""
         self._selection = Selection(())
         self._newest: Optional[Newest] = None
+        self._standby = False
         self._dump: Optional[Dump] = None
         self._beat: Optional[_Heartbeat] = None
         self.flags: tuple[str, ...] = ()
@@ -149,13 +150,17 @@ class Snapshot:
     def fingerprint(self) -> Fingerprint:
         if self._database is None:
             raise OpsError("the snapshot is closed")
+        tables = self._selection.tables
+        # On a standby nobody, pg_dump neither, sees the rows of unlogged tables: they are dumped empty.
+        hidden = [table for table in tables if table.unlogged] if self._standby else []
         return fingerprint.take(
             self._database,
             self._source.options.level,
-            self._selection.tables,
+            [table for table in tables if table not in hidden],
             self._selection.excluded_oids,
             self._newest,
             self._source.server.context.warn,
+            [table.label for table in hidden],
         )
 
     def complete(self, head: bytes, end: bytes) -> bool:
@@ -196,11 +201,11 @@ class Snapshot:
         self._selection = select_relations(database, exclude)
         if [table.oid for table in self._selection.locked] != [table.oid for table in before.locked]:
             return False
-        if database.value("SELECT pg_is_in_recovery()"):
-            self._selection = _without_unlogged(self._selection)
+        self._standby = bool(database.value("SELECT pg_is_in_recovery()"))
         newest = self._source.newest
         if newest:
-            self._newest = newest_column(database, newest["table"], newest["column"], self._selection.kept)
+            with contextlib.suppress(*((Refused,) if self._source.options.salvage else ())):
+                self._newest = newest_column(database, newest["table"], newest["column"], self._selection.kept)
         self.flags = dump_flags([pattern(one.schema, one.name) for one in self._selection.excluded])
         return True
 
@@ -265,11 +270,6 @@ def _limit(database: Database) -> None:
         limits["transaction_timeout"] = "0"
     for name, value in limits.items():
         database.run("SELECT set_config(%s, %s, false)", name, value)
-
-
-def _without_unlogged(selection: Selection) -> Selection:
-    """On a standby nobody, pg_dump neither, sees the rows of unlogged tables."""
-    return Selection(tuple(one for one in selection.kept if not one.unlogged), selection.excluded)
 
 
 def _wait_for_output(child: Child) -> None:
