@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import secrets as _random
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,17 +55,32 @@ class Context:
         return self.state_dir / self.app.key
 
     @property
+    def machine(self) -> str:
+        """Tells this machine and state directory, and so the reach of a lock, from others without naming them."""
+        try:
+            identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
+        except OSError:
+            identity = socket.gethostname()
+        return hashlib.sha256(f"{identity} {self.state_dir} day2".encode()).hexdigest()[:12]
+
+    @property
+    def run_prefix(self) -> str:
+        """What DAY2_RUN begins with in all runs that the same lock orders: only these may be swept."""
+        return f"{self.app.key}:{self.machine}."
+
+    @property
     def run_mark(self) -> str:
         """Value of DAY2_RUN in the environment of every process that this run starts."""
-        return f"{self.app.key}:{self.run_id}"
+        return f"{self.run_prefix}{self.run_id}"
 
     def scratch_prefix(self, datastore: str) -> str:
         """What every scratch database of this application's datastore starts with.
 
         Short and without names, because PostgreSQL allows 63 bytes and MariaDB 64 characters, and
-        because the sweep of a later run must know its own leftovers from anybody else's.
+        because the sweep of a later run must know its own leftovers from anybody else's: another machine
+        may use the same database server.
         """
-        digest = hashlib.sha256(f"{self.app.key}/{datastore}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self.machine}/{self.app.key}/{datastore}".encode()).hexdigest()
         return f"day2_{digest[:10]}_"
 
     def scratch_name(self, datastore: str, purpose: str) -> str:

@@ -4,9 +4,9 @@
 # Private to the collection day2.ops: not for use from outside it.
 """Where a tool runs: on this host, or in that container.
 
-Every process started through a place carries ``DAY2_RUN=APP-INSTANCE:RUN`` in its environment. A
+Every process started through a place carries ``DAY2_RUN=APP-INSTANCE:MACHINE.RUN`` in its environment. A
 killed `docker exec` leaves its tool running inside the container, and a killed module its children:
-`sweep` ends what other runs of the same application left, while the caller holds the lock.
+`sweep` ends what other runs of the same application left, while the caller holds the lock that orders them.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class HostPlace(_Runs):
         return _end_here(self.context.run_mark, "")
 
     def sweep(self) -> list[int]:
-        return _end_here(f"{self.context.app.key}:", self.context.run_mark)
+        return _end_here(self.context.run_prefix, self.context.run_mark)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +143,7 @@ class ContainerPlace(_Runs):
         return self._end(self.context.run_mark, "")
 
     def sweep(self) -> list[int]:
-        return self._end(f"{self.context.app.key}:", self.context.run_mark)
+        return self._end(self.context.run_prefix, self.context.run_mark)
 
     def _end(self, prefix: str, spared: str) -> list[int]:
         argv = ("docker", "exec", "-i", "-u", "0", self.container, "sh", "-c", _END_SCRIPT, "sh", prefix, spared)

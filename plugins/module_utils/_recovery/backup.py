@@ -126,7 +126,7 @@ def make(
                 release=release,
                 data_keys=data_keys,
                 versions={"python": platform.python_version()},
-                machine=setup.machine(operation.context),
+                machine=operation.context.machine,
                 job=operation.job,
                 user=setup.user(),
                 warnings=tuple(warning for part in parts for warning in described[part.datastore].warnings),
@@ -243,7 +243,7 @@ def _recent(known: Catalogue, operation: Operation, request: Request) -> Optiona
 
 def _forget_orphans(operation: Operation, known: Catalogue) -> None:
     """Data of our own earlier runs that no manifest names. We hold the lock that they held, so they are over."""
-    mine = setup.machine(operation.context)
+    mine = operation.context.machine
     orphans = [snapshot.id for snapshot in known.orphans if snapshot.tag("machine") == mine]
     if orphans:
         with contextlib.suppress(OpsError):  # an append-only repository may refuse; backup_info shows them

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
-import hashlib
 import os
-import socket
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from .._core import argspec
@@ -152,16 +149,7 @@ def store_of(context: Context, params: Mapping[str, Any], datastores: Sequence[D
 
 def tags(context: Context, role: str, backup: str, *more: str) -> list[str]:
     """Tags of a snapshot of ours, with the machine that made it: it alone may call it an orphan."""
-    return [*manifest.tags(context.app, role, backup), f"machine={machine(context)}", *more]
-
-
-def machine(context: Context) -> str:
-    """Tells this machine (and state directory, thus lock) from others, without naming it."""
-    try:
-        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()
-    except OSError:
-        identity = socket.gethostname()
-    return hashlib.sha256(f"{identity} {context.state_dir} day2".encode()).hexdigest()[:12]
+    return [*manifest.tags(context.app, role, backup), f"machine={context.machine}", *more]
 
 
 def user() -> str:
