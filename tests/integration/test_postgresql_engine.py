@@ -202,6 +202,48 @@ def test_a_user_who_owns_the_database_and_may_create_databases_is_enough(
         engine.accepts(part)
 
 
+def test_the_rights_that_the_documentation_names_are_enough(postgres: Postgres, database: str, tmp_path: Path) -> None:
+    """docs/engines.md; the role `garage` owns the database and its objects."""
+    user, garage = f"{database}_day2", f"{database}_garage"
+    postgres.run(
+        f"CREATE ROLE {garage} LOGIN PASSWORD 'garage-password'; CREATE ROLE {user} LOGIN PASSWORD 'day2-password'"
+    )
+    postgres.run(f"CREATE DATABASE {database} OWNER {garage}")
+    with postgres.connect(database, garage, "garage-password") as connection:
+        connection.execute(
+            "CREATE TABLE cars (id serial PRIMARY KEY, v text); INSERT INTO cars (v) VALUES ('a'), (NULL);"
+            "CREATE SCHEMA parts; CREATE TABLE parts.t (i int); CREATE EXTENSION pg_trgm; GRANT SELECT ON cars TO PUBLIC;"
+            "CREATE FUNCTION parts.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; SELECT lo_from_bytea(0, 'x');"
+            "CREATE MATERIALIZED VIEW m AS SELECT count(*) FROM cars; REVOKE USAGE ON SCHEMA public FROM PUBLIC"
+        )
+    login = {"user": user, "password": "day2-password", "run_as": None, "socket": None, "host": postgres.host}
+    if postgres.kind == "container":
+        login.pop("host")
+    engine = engine_for(postgres, database, tmp_path, **login)
+    with pytest.raises(Refused, match=r"may not read table parts\.t"):
+        engine.describe(DumpOptions())
+    postgres.run(f"GRANT pg_read_all_data TO {user}; GRANT {garage} TO {user}; ALTER ROLE {user} CREATEDB")
+    part = back_up(engine, tmp_path / "dump", DumpOptions(level="full"))
+    assert {role["rolname"] for role in part.facts["roles"] if role.get("password")} >= {garage}
+    before = content.witness(postgres, database)
+    postgres.run("DELETE FROM cars; DROP TABLE parts.t", database)
+    with postgres.connect(database):  # somebody else's session
+        scratch = load(engine, part, tmp_path / "dump")
+        assert part.fingerprint.differences(engine.staged(part, scratch)) == []
+        with pytest.raises(Refused, match="cannot be ended"):
+            engine.close_sessions()
+        step = journal_step(tmp_path)
+        with pytest.raises(Refused, match="cannot be ended"):
+            engine.swap(part, scratch, step)
+        assert engine.target().exists
+    postgres.run(f"GRANT pg_signal_backend TO {user}")
+    with postgres.connect(database, garage, "garage-password"):
+        engine.close_sessions()
+        engine.swap(part, scratch, step)
+    engine.finish(step)
+    assert content.differences(before, content.witness(postgres, database)) == []
+
+
 def test_a_copy_on_a_server_without_the_roles_loads_without_owners(
     postgres_on_host: Postgres, postgres_in_container: Postgres, tmp_path: Path
 ) -> None:

@@ -193,7 +193,9 @@ def witness(server: Postgres, database: str) -> dict[str, Any]:
     seen: dict[str, Any] = {}
     with server.connect(database) as connection:
         connection.execute("SET row_security = off")
-        connection.execute("SET search_path = ''")  # names with their schema
+        # Names with their schema, and values as they are whatever the database's own settings are.
+        connection.execute("SET search_path = ''; SET DateStyle = ISO; SET TimeZone = 'UTC'")
+        connection.execute("SET bytea_output = hex; SET extra_float_digits = 3")
         tables = connection.execute(
             "SELECT c.oid::regclass::text, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
             " WHERE c.relkind IN ('r', 'm', 'S') AND c.relispopulated"
