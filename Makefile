@@ -9,20 +9,21 @@ SHELL := /bin/bash
 
 # K: which of them, by a part of the name. N: pytest's workers. ARGS: anything else for pytest. FULL=1: everything.
 K ?=
-N ?= 0
+N ?= 2
 ARGS ?=
 FULL ?=
 
 DEV := tests/tools/within dev
 RESULTS := .venv/results
-PYTEST = $(DEV) pytest $(if $(K),-k "$(K)") -n $(N) $(ARGS) --junitxml=$(RESULTS)/$@.xml
+PYTEST = $(DEV) pytest $(if $(K),-k "$(K)") $(ARGS) --junitxml=$(RESULTS)/$@.xml
+PARALLEL = -n $(N) --dist loadfile
 SLICE = $(if $(FULL),,-m "not full")
 
 .PHONY: help
 help: ## this list
 	@awk -F ' *## *' '/^[a-z-]+:.*##/ { split($$1, target, ":"); printf "  make %-13s %s\n", target[1], $$2 }' Makefile
 	@echo
-	@echo "  make integration K=mariadb N=2 ARGS=-x    only those, with two workers, to the first failure"
+	@echo "  make integration K=mariadb N=4 ARGS=-x    only those, with four workers, to the first failure"
 
 .PHONY: demo demo-clean
 demo: ## deploy a sample application, back it up, prove it, damage it, restore it
@@ -44,7 +45,7 @@ test-all: ## the same with the long matrices in full
 
 .PHONY: unit lint format sanity integration molecule demo-test bench
 unit: python-packages ## unit tests, with the coverage of module_utils
-	@$(PYTEST) --cov --cov-report=term tests/unit
+	@$(PYTEST) $(PARALLEL) --cov --cov-report=term tests/unit
 
 lint: python-packages ## ruff, mypy, shellcheck, yamllint, ansible-lint, antsibull, galaxy-importer
 	@tests/testbed/packages.sh lint
@@ -57,7 +58,7 @@ sanity: python-packages ## ansible-test sanity on the oldest and the newest core
 	@$(DEV) python tests/tools/sanity.py $(if $(FULL),--full) $(K)
 
 integration: python-packages servers images ## real servers, on the host and in containers
-	@$(PYTEST) $(SLICE) --timeout=300 tests/integration
+	@$(PYTEST) $(PARALLEL) $(SLICE) --timeout=300 tests/integration
 
 molecule: python-packages images ## roles and playbooks on machines of their own
 	@$(DEV) python tests/tools/molecule.py $(K)

@@ -24,7 +24,7 @@ def main() -> int:
     for name in names:
         made = subprocess.run([TOOLS / "environment.sh", name], check=False)
         if made.returncode == NO_PYTHON:
-            print(f"skipped {name}: see the README on the Pythons of the tests")
+            print(f"skipped {name}: see docs/testing.md on the Pythons of the tests")
             continue
         # An environment that could not be made fails as a check, with what its script says.
         checks.append(Check(f"{core(name)} ({name})", [str(TOOLS / "sanity.sh"), name], minutes=30, aloud=True))
