@@ -401,10 +401,34 @@ def test_a_cut_stream_is_refused(
     at = int(len(stream) * cut) if 0 < cut < 1 else int(cut)
     (tmp_path / "dump").write_bytes(stream[:at])
     engine = engine_for(postgres_on_host, name, tmp_path)
+    with engine.snapshot(DumpOptions()) as view:
+        assert view.complete(stream[:4096], stream[-4096:])
+        assert not view.complete(stream[:at][:4096], stream[:at][-4096:])
     with pytest.raises(ToolFailed, match="pg_restore ended with 1") as refused:
         load(engine, part, tmp_path / "dump")
     assert "cut or damaged" in refused.value.hint
     engine.drop_scratch(engine.context.scratch_name("main", "stage"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 1",
+        "CREATE TABLE t (v text)",
+        "CREATE TABLE t AS SELECT 1 AS v",
+        "SELECT lo_from_bytea(0, decode(repeat('00', 5000), 'hex'))",
+        "CREATE TABLE t (v text); SELECT lo_from_bytea(0, '')",
+        "CREATE SEQUENCE s",
+    ],
+)
+def test_every_whole_dump_is_seen_as_whole(postgres_on_host: Postgres, tmp_path: Path, statement: str) -> None:
+    server, name = postgres_on_host, f"t{secrets.token_hex(4)}"
+    server.run(f"CREATE DATABASE {name}")
+    try:
+        server.run(statement, name)
+        back_up(engine_for(server, name, tmp_path), tmp_path / "dump")  # it asks
+    finally:
+        remove(server, name)
 
 
 def test_a_load_stops_at_the_first_error(

@@ -493,9 +493,17 @@ def test_missing_tablespaces_and_roles_become_flags_and_warnings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "end", "whole"), [(b"PGDMP\x01", b"\0", True), (b"", b"", False), (b"-- SQL", b"x", False)]
+    ("head", "end", "whole"),
+    [
+        (b"PGDMP\x01", b"row\n" + bytes(5), True),
+        (b"PGDMP\x01", b"\x03" + bytes(8), True),
+        (b"PGDMP\x01", b"row\n", False),
+        (b"PGDMP\x01", bytes(4), False),
+        (b"-- SQL", bytes(5), False),
+        (b"", b"", False),
+    ],
 )
-def test_a_dump_begins_with_its_mark(head: bytes, end: bytes, whole: bool) -> None:
+def test_a_whole_dump_has_its_mark_and_a_closed_end(head: bytes, end: bytes, whole: bool) -> None:
     source = snapshot.Source(None, "db", tool("15.1"), snapshot.DumpOptions())  # type: ignore[arg-type]
     assert snapshot.Snapshot(source).complete(head, end) is whole
 

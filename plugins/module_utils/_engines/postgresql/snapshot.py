@@ -44,7 +44,10 @@ ATTEMPTS = 6
 IDLE_LIMIT = 300  # seconds after which the server ends a snapshot whose owner is stopped or gone
 HEARTBEAT = 60  # seconds
 _LOCK_NOT_AVAILABLE, _DEADLOCK, _GONE = "55P03", "40P01", "42P01"
-_MAGIC = b"PGDMP"
+_MAGIC, _CLOSED = b"PGDMP", bytes(5)
+# A whole archive ends with the last table's end (an integer 0: sign and four bytes) or, without any data,
+# with the table of contents (an offset that is not set). Rows are text and hold no zero byte.
+_END = bytes(5)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +103,10 @@ def end_tool(server: Server, child: Child, purpose: str) -> None:
 class Snapshot:
     """The transaction S, its dump and its fingerprint.
 
-    The custom format has a mark at its head and none at its end. That a dump is whole follows from
-    pg_dump's exit code; that it has arrived whole from its length and hash; and pg_restore reads every
-    block of what its table of contents lists.
+    The custom format has a mark at its head, and no word for its end. But whatever comes last, a table's
+    rows, large objects or the table of contents itself, is closed by a zero of five bytes, which rows never
+    hold. Beyond that: pg_dump's exit code says that it wrote all; length and hash, that all arrived; and
+    pg_restore reads every block that the table of contents lists.
     """
 
     filename = "database.pgdump"
@@ -164,7 +168,7 @@ class Snapshot:
         )
 
     def complete(self, head: bytes, end: bytes) -> bool:
-        return head.startswith(_MAGIC) and bool(end)
+        return head.startswith(_MAGIC) and end.endswith(_END)
 
     def _open(self) -> None:
         for _attempt in range(ATTEMPTS):
