@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 import shutil
 import threading
 from collections.abc import Callable
@@ -21,14 +22,15 @@ from ansible_collections.day2.ops.plugins.module_utils._platform.application imp
 
 from .postgres import Postgres
 
-APP = App("pgtests", "test")
+# Of this process: a sweep ends what other runs of the same application left, and tests run beside others.
+APP = App(f"pg{secrets.token_hex(4)}", "test")
 
 
-def engine_for(server: Postgres, database: str, directory: Path, **options: Any) -> PostgreSQL:
+def engine_for(server: Postgres, database: str, directory: Path, app: App = APP, **options: Any) -> PostgreSQL:
     """A new run's engine; its warnings are in `engine.warnings`."""
     warnings: list[str] = []
     given = {**dict.fromkeys(PostgreSQL.OPTIONS), **server.options, "database": database, **options}
-    context = Context(APP, directory, warn=warnings.append)
+    context = Context(app, directory, warn=warnings.append)
     engine = PostgreSQL(Datastore("main", "postgresql", "data", given), context, Application())
     engine.warnings = warnings  # type: ignore[attr-defined]
     return engine

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .postgres_engine import APP
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -27,7 +29,7 @@ def start(request: dict[str, Any]) -> subprocess.Popen[str]:
         text=True,
     )
     assert process.stdin is not None
-    process.stdin.write(json.dumps(request))
+    process.stdin.write(json.dumps({"app": APP.name, **request}))
     process.stdin.close()
     return process
 
@@ -36,7 +38,7 @@ def _main() -> None:
     request = json.load(sys.stdin)
 
     from ansible_collections.day2.ops.plugins.module_utils._core import journal
-    from ansible_collections.day2.ops.plugins.module_utils._core.model import Part
+    from ansible_collections.day2.ops.plugins.module_utils._core.model import App, Part
     from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
     from ansible_collections.day2.ops.plugins.module_utils._engines.postgresql import connection, snapshot
 
@@ -44,7 +46,8 @@ def _main() -> None:
     from .postgres_engine import engine_for, read_step
 
     directory = Path(request["directory"])
-    engine = engine_for(Postgres("", request["options"], "", 0), request["database"], directory)
+    app = App(request["app"], APP.instance)
+    engine = engine_for(Postgres("", request["options"], "", 0), request["database"], directory, app)
     if request["verb"] == "hold":
         snapshot.IDLE_LIMIT, snapshot.HEARTBEAT = request["limits"]
         with engine.snapshot(DumpOptions()):
