@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from ansible_collections.day2.ops.plugins.module_utils._core import process
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import Refused, ToolFailed, Unavailable
 from ansible_collections.day2.ops.plugins.module_utils._core.model import Fingerprint, Part
 from ansible_collections.day2.ops.plugins.module_utils._core.process import Completed
@@ -355,6 +356,19 @@ def test_no_password_is_on_a_command_line() -> None:
 )
 def test_the_sentence_that_says_why_is_found(stderr: str, sentence: str) -> None:
     assert tools.reason(stderr) == sentence
+
+
+@pytest.mark.parametrize(
+    ("rc", "message"), [(3, "pg_dump ended with 3: no message"), (-9, "pg_dump was killed by signal 9: no message")]
+)
+def test_a_failed_tool_is_called_by_its_name_wherever_it_ran(rc: int, message: str) -> None:
+    child = process.Child(process.Command(("true",)))
+    child.wait()
+    child.argv = ("docker", "exec", "-i", "db", "pg_dump")
+    error = tools.failure("pg_dump", child, rc, "")
+    assert error.what == message
+    assert error.rc == rc
+    child.close()
 
 
 # Connections -----------------------------------------------------------------------------------------

@@ -27,14 +27,14 @@ from typing import IO, Optional
 from ..._core.errors import Busy, OpsError, Refused
 from ..._core.model import Fingerprint
 from ..._core.place import ContainerPlace, Place
-from ..._core.process import Child, failed
+from ..._core.process import Child
 from ..base import DumpOptions
 from . import fingerprint
 from .catalog import Newest, Relation, Selection, newest_column
 from .catalog import select as select_relations
 from .connection import Database, Server, SqlError
 from .names import listed, pattern, qualified
-from .tools import Tool, dump_argv, dump_flags, environment, reason
+from .tools import Tool, dump_argv, dump_flags, environment, failure
 
 # Milliseconds for a lock while others are held. Below deadlock_timeout (1 s): a migration that holds what
 # we wait for, and now wants what we hold, would be the one that the server ends.
@@ -78,10 +78,7 @@ class Dump:
         self.ended = True
         self._child.close()
         if rc != 0:
-            tail = self._child.stderr_tail
-            raise failed(
-                self._child.argv, rc, tail, f"pg_dump ended with {rc}: {reason(tail)}" if tail else "", _hint(tail)
-            )
+            raise failure("pg_dump", self._child, rc, _hint(self._child.stderr_tail))
         return {"pg_dump": rc}
 
     def kill(self) -> None:

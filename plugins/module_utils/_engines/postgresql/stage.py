@@ -18,13 +18,13 @@ from typing import IO
 
 from ..._core.errors import Busy, Mismatch, Refused
 from ..._core.model import Json, Part
-from ..._core.process import Child, failed
+from ..._core.process import Child
 from . import roles
 from .connection import Database, Server, SqlError
 from .names import ident, listed, literal, major, numbers
 from .settings import assignment, create_database
 from .snapshot import end_tool
-from .tools import Tool, environment, reason, restore_argv
+from .tools import Tool, environment, failure, restore_argv
 
 FORMAT = "pgcustom"
 DROP_LIMIT = 120  # seconds
@@ -67,10 +67,7 @@ class Load:
         self._ended = True
         self._child.close()
         if rc != 0:
-            tail = self._child.stderr_tail
-            raise failed(
-                self._child.argv, rc, tail, f"pg_restore ended with {rc}: {reason(tail)}" if tail else "", _hint(tail)
-            )
+            raise failure("pg_restore", self._child, rc, _hint(self._child.stderr_tail))
         with self._server.connect(self._scratch, "load") as database:
             database.run("ANALYZE")
 

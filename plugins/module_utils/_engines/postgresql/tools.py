@@ -13,6 +13,7 @@ from typing import Optional
 
 from ..._core.errors import Refused, ToolFailed, Unavailable
 from ..._core.place import HostPlace, Place
+from ..._core.process import Child, failed
 from ..._platform.access import Access
 from .connection import CONNECT_TIMEOUT, KEEPALIVES
 from .names import conninfo, major, numbers
@@ -155,3 +156,9 @@ def reason(stderr: str) -> str:
     for part in ("pg_dump: error: ", "pg_restore: error: "):
         text = text.replace(part, "")
     return text
+
+
+def failure(program: str, child: Child, rc: int, hint: str) -> ToolFailed:
+    """The error for a tool that failed; it may have run inside `docker exec`, which is not what failed."""
+    ended = f"was killed by signal {-rc}" if rc < 0 else f"ended with {rc}"
+    return failed(child.argv, rc, child.stderr_tail, f"{program} {ended}: {reason(child.stderr_tail)}", hint)
