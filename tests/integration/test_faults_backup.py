@@ -101,7 +101,7 @@ def test_two_runs_at_once_the_second_is_refused_with_the_holders_name(
     world: World, seed: Seed, restic: Wrapper
 ) -> None:
     go = world.root / "go"
-    restic.at("backup-1", f"until [ -e {go} ]; do sleep 0.02; done")
+    restic.at("backup-1", faults.hold_until(go))
     first = world.start("backup", job="nightly")
     faults.wait_for(lambda: any(call.startswith("backup") for call in restic.calls))
     for module in ("backup", "restore", "backup_verify", "backup_retention"):

@@ -133,7 +133,7 @@ def test_a_restore_whose_lock_was_taken_over_does_not_swap(world: World, seed: S
     before = world.state()
     restic = Wrapper(world)
     go = world.root / "go"
-    restic.at("restore-1", f"until [ -e {go} ]; do sleep 0.02; done")
+    restic.at("restore-1", faults.hold_until(go))
     running = world.start("restore", replace=True, safety_copy="none")
     faults.wait_for(lambda: any(call.startswith("restore") for call in restic.calls))
     other = world.run("app_lock", owner="ben", takeover=True)["lock"]
@@ -153,7 +153,7 @@ def test_a_restore_whose_lock_was_taken_over_does_not_swap(world: World, seed: S
 def test_retention_whose_lock_was_taken_over_removes_nothing(world: World, seed: Seed) -> None:
     restic = Wrapper(world)
     go = world.root / "go"
-    restic.at("snapshots-1", f"until [ -e {go} ]; do sleep 0.02; done")
+    restic.at("snapshots-1", faults.hold_until(go))
     running = world.start("backup_retention", keep_last=1)
     faults.wait_for(lambda: bool(restic.calls))
     world.run("app_lock", owner="ben", takeover=True)["changed"]
@@ -167,7 +167,7 @@ def test_retention_whose_lock_was_taken_over_removes_nothing(world: World, seed:
 @pytest.mark.faults
 def test_a_killed_modules_own_lock_stops_nobody(world: World) -> None:
     restic = Wrapper(world)
-    restic.at("backup-1", "sleep 30")
+    restic.at("backup-1", faults.hold_until(world.root / "never"))
     running = world.start("backup")
     faults.wait_for(lambda: any(call.startswith("backup") for call in restic.calls))
     assert world.run("app_lock").failed

@@ -14,6 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+from ansible_collections.day2.ops.plugins.module_utils._core.process import Child, Command
 
 from tests.integration.support.recovery import World
 
@@ -46,6 +49,16 @@ def kill_restic_when(condition: str) -> str:
 
 def kill_the_module_when(condition: str) -> str:
     return when(condition, "kill -9 $PPID")
+
+
+def hold_until(file: Path) -> str:
+    """restic begins only when a file is there."""
+    return f"until [ -e {file} ]; do sleep 0.02; done"
+
+
+def pause_after(size: int, pipe: Path) -> str:
+    """So many bytes come out of restic, then nothing for two seconds, then the rest."""
+    return f'rm -f {pipe}; mkfifo {pipe}; {{ head -c {size}; sleep 2; cat; }} < {pipe} & exec "$real" "$@" > {pipe}'
 
 
 def any_file(directory: Path) -> str:
@@ -157,6 +170,36 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20, what: str = "it
     while not condition():
         assert time.monotonic() < until, f"{what} did not happen within {seconds} s"
         time.sleep(0.02)
+
+
+def changed_tool(tool: str, script: str) -> Callable[[], None]:
+    """A prelude: the module runs a tool (on this host or by docker exec) as `"$@"` of a shell script."""
+
+    def prelude() -> None:
+        started = Child.__init__
+
+        def start(self: Child, command: Command, **options: Any) -> None:
+            names = [os.path.basename(word) for word in command.argv]
+            if tool in names and "--version" not in names:
+                command = dataclasses.replace(command, argv=("sh", "-c", script, "sh", *command.argv))
+            started(self, command, **options)
+
+        Child.__init__ = start  # type: ignore[method-assign]
+
+    return prelude
+
+
+def running_tools(key: str, tool: str) -> list[int]:
+    """Processes of a tool that runs of this application started, on this host or in its containers."""
+    mark, found = f"DAY2_RUN={key}:".encode(), []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            with contextlib.suppress(OSError):
+                name = (directory / "comm").read_text().strip()
+                asked = b"--version" in (directory / "cmdline").read_bytes()
+                if name == tool[:15] and not asked and mark in (directory / "environ").read_bytes():
+                    found.append(int(directory.name))
+    return found
 
 
 def flip_bytes(path: Path) -> None:

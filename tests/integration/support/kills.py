@@ -22,16 +22,16 @@ def all_points() -> Iterator[Point]:
 
 
 def killed_everywhere(
-    world: World, backups: dict[str, State], points: Iterable[Point], **more: Any
+    world: World, backups: dict[str, State], points: Iterable[Point] | None, **more: Any
 ) -> list[tuple[str, str]]:
-    """Kill a restore at every point, settle it, and hold the data against the state before and after.
+    """Kill a restore at every point (None: all there are), settle it, and hold the data against the state before and after.
 
     Which backup is restored changes whenever one came through, so that before and after always differ.
     Returns what became of each point's restore.
     """
     report = []
     before = world.state()
-    for number, moment in points:
+    for number, moment in all_points() if points is None else points:
         backup, target = next((one, content) for one, content in backups.items() if content != before)
         outcome = world.restore(backup=backup, kill_at=(number, moment), **more)
         if not outcome.killed:
