@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ def argv(layout: Layout, playbook: str, variables: Mapping[str, str] | None = No
     """`playbook`: a collection's (day2.ops.backup) or a file."""
     words = [str(layout.venv / "bin" / "ansible-playbook"), "-i", str(INVENTORY), playbook]
     for name, value in {"target": TARGET, **(variables or {})}.items():
-        words += ["-e", f"{name}={value}"]
+        words += ["-e", json.dumps({name: value})]  # as name=value it would end at the first space
     return words
 
 
