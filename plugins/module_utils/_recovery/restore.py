@@ -345,7 +345,8 @@ def _undo(operation: Operation, journal: Journal, engines: dict[str, Engine], er
         unfinished.back(operation, journal, engines)
     except OpsError as second:
         operation.context.warn(
-            f"the restore could not be undone: {second} Its journal {journal.path} is kept; run the restore again to settle it."
+            f"the restore could not be undone: {second} Its journal {journal.path} is kept, and services that were "
+            "stopped stay stopped; run the restore again to settle it."
         )
         return
     unfinished.end(journal)

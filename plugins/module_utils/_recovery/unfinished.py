@@ -130,10 +130,12 @@ def back(operation: Operation, journal: Journal, engines: dict[str, Engine]) -> 
 
 def complete(operation: Operation, journal: Journal, engines: dict[str, Engine]) -> None:
     """After the last swap: privileges again, services again, and what the swap kept is dropped."""
-    for name, part in journal.header["parts"].items():
-        with at(str(engines[name].datastore), stage="accounts"):
-            engines[name].grant_accounts(Part.from_json(part), journal.header["accounts"])
-    start(operation.context, journal)
+    try:
+        for name, part in journal.header["parts"].items():
+            with at(str(engines[name].datastore), stage="accounts"):
+                engines[name].grant_accounts(Part.from_json(part), journal.header["accounts"])
+    finally:
+        start(operation.context, journal)
     for step in journal.named("swap"):
         engine = engines[step.data["datastore"]]
         if step.state != journals.FINISHED:
