@@ -15,7 +15,7 @@ from ansible_collections.day2.ops.plugins.module_utils._core.model import Part
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
 
 from tests.integration.support import postgres_content as content
-from tests.integration.support.postgres import Postgres, standby_of
+from tests.integration.support.postgres import ON_HOST, Postgres, standby_of
 from tests.integration.support.postgres_engine import back_up, engine_for, journal_step, load, read_step, restore
 
 pytestmark = pytest.mark.postgresql
@@ -101,6 +101,7 @@ def test_a_lost_server_comes_back_with_its_roles(postgres: Postgres, database: s
     assert not postgres.accepts(names["lone"], content.APP_PASSWORD, database)
 
 
+@ON_HOST
 @pytest.mark.parametrize("mode", ["missing", "all"])
 def test_a_password_rotated_since_the_backup_stays(
     postgres: Postgres, database: str, tmp_path: Path, mode: str
@@ -149,6 +150,7 @@ def test_a_backup_goes_into_another_database_and_leaves_that_ones_owner_and_sett
     assert content.differences(before, found) == []
 
 
+@ON_HOST
 @pytest.mark.parametrize(
     ("encoding", "text"), [("LATIN1", "Grüße ß"), ("SQL_ASCII", "plain"), ("UTF8", "🦑")], ids=lambda value: value
 )
@@ -284,6 +286,7 @@ def test_rows_are_the_same_when_a_restore_orders_their_columns_anew(postgres_on_
         content.remove(server, name)
 
 
+@ON_HOST
 def test_a_database_that_is_read_only_by_default_is_backed_up_and_restored(
     postgres: Postgres, database: str, tmp_path: Path
 ) -> None:
@@ -297,6 +300,7 @@ def test_a_database_that_is_read_only_by_default_is_backed_up_and_restored(
     assert postgres.value("SHOW default_transaction_read_only", database) == "on"
 
 
+@ON_HOST
 def test_an_icu_locale_is_kept(postgres: Postgres, database: str, tmp_path: Path) -> None:
     postgres.run(f"CREATE DATABASE {database} TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk'")
     postgres.run("CREATE TABLE t (v text); INSERT INTO t VALUES ('Ärger'), ('Afrika')", database)
@@ -456,6 +460,7 @@ def test_a_safety_copy_is_made_even_when_the_newest_table_is_gone(
     assert any("how fresh" in warning for warning in engine.describe(DumpOptions(salvage=True)).warnings)
 
 
+@ON_HOST
 def test_a_full_fingerprint_sees_one_changed_value(postgres: Postgres, database: str, tmp_path: Path) -> None:
     content.fill(postgres, database)
     engine = engine_for(postgres, database, tmp_path)
@@ -509,6 +514,7 @@ def test_assertions_read_the_copy_and_cannot_change_it(postgres: Postgres, datab
     assert part.fingerprint.differences(engine.staged(part, scratch)) == []
 
 
+@ON_HOST
 def test_scratch_of_dead_runs_is_swept_and_nothing_else(postgres: Postgres, database: str, tmp_path: Path) -> None:
     postgres.run(f"CREATE DATABASE {database}")
     dead, journalled, now = (engine_for(postgres, database, tmp_path) for _run in range(3))

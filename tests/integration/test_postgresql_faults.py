@@ -33,7 +33,7 @@ from ansible_collections.day2.ops.plugins.module_utils._engines.postgresql.catal
 from ansible_collections.day2.ops.plugins.module_utils._engines.postgresql.connection import Database
 
 from tests.integration.support import postgres_process
-from tests.integration.support.postgres import Postgres, remove, wait_until
+from tests.integration.support.postgres import ON_HOST, Postgres, remove, wait_until
 from tests.integration.support.postgres_engine import back_up, engine_for, journal_step, load, read_step, restore
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.faults]
@@ -356,6 +356,7 @@ def test_a_count_that_still_runs_does_not_outlive_its_snapshot(postgres_on_host:
         remove(server, name)
 
 
+@ON_HOST
 def test_a_dump_whose_session_ends_is_no_backup(postgres: Postgres, large_database: str, tmp_path: Path) -> None:
     engine = engine_for(postgres, large_database, tmp_path)
     with engine.snapshot(DumpOptions()) as view:
@@ -506,12 +507,6 @@ def test_a_drop_does_not_wait_for_somebody_elses_load_forever(
 # The swap --------------------------------------------------------------------------------------------
 
 
-# The statements are the same wherever the server is.
-ON_HOST = pytest.mark.parametrize(
-    "postgres", ["host", pytest.param("container", marks=[pytest.mark.docker, pytest.mark.full])], indirect=True
-)
-
-
 class Killed(BaseException):
     """What a SIGKILL looks like from inside: nothing after it runs."""
 
@@ -629,6 +624,7 @@ def test_a_process_killed_in_a_swap_leaves_what_the_next_one_undoes(
     assert content_of(postgres, database) == BACKED_UP
 
 
+@ON_HOST
 def test_a_swap_of_a_lost_database_is_undone_to_none(
     postgres: Postgres, database: str, tmp_path: Path, staged: tuple[Part, str]
 ) -> None:
@@ -658,6 +654,7 @@ def test_undo_after_finish_says_that_there_is_no_way_back(
     assert postgres_on_host.value("SELECT count(*) FROM u", name) == 2
 
 
+@ON_HOST
 def test_a_failing_swap_undoes_itself(
     postgres: Postgres, database: str, tmp_path: Path, staged: tuple[Part, str]
 ) -> None:
@@ -671,6 +668,7 @@ def test_a_failing_swap_undoes_itself(
     assert content_of(postgres, scratch) == BACKED_UP
 
 
+@ON_HOST
 @pytest.mark.parametrize("tie", ["slot", "prepared"])
 def test_a_database_that_something_is_tied_to_is_not_swapped(
     postgres: Postgres, database: str, tmp_path: Path, staged: tuple[Part, str], tie: str

@@ -253,6 +253,12 @@ def postgres(request: pytest.FixtureRequest) -> Postgres:
     return server
 
 
+# For what does not depend on where the server is: the container's turn is in the long matrix only.
+ON_HOST = pytest.mark.parametrize(
+    "postgres", ["host", pytest.param("container", marks=[pytest.mark.docker, pytest.mark.full])], indirect=True
+)
+
+
 @pytest.fixture
 def postgres_database(postgres: Postgres) -> Iterator[str]:
     """The name of a database of this test's own on `postgres`, which does not exist yet. Whatever the test
