@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, Optional
+from urllib.parse import unquote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, respawn_module
@@ -25,6 +27,7 @@ from .model import Json
 # What a Python package is called, by the name it is imported as.
 PACKAGES = {"pymysql": "PyMySQL", "psycopg": "psycopg[binary]", "docker": "docker"}
 
+_SECRET = re.compile(r"KEY|SECRET|TOKEN|PASS|CREDENTIAL|ACCOUNT", re.I)
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -62,19 +65,26 @@ def fail(module: AnsibleModule, context: Optional[Context], error: OpsError) -> 
 
 
 def _learn_secrets(context: Context, module: AnsibleModule) -> None:
+    repository = module.params.get("repository") or {}
+    environment = {name: str(value) for name, value in (repository.get("environment") or {}).items()}
+    secret = repository_secrets(repository.get("location") or "", environment)
+    # The whole environment is kept out of the system's log; in results only what is secret is struck.
+    module.no_log_values.difference_update(set(environment.values()) - secret - {repository.get("password")})
+    module.no_log_values.update(secret)
     for value in module.no_log_values:
         context.secrets.add(value)
-    repository = module.params.get("repository") or {}
-    for value in (repository.get("environment") or {}).values():
-        context.secrets.add(str(value))
-        module.no_log_values.add(str(value))
-    location = repository.get("location") or ""
-    if "@" in location and "://" in location:  # rest:https://user:password@host/
-        user_info = location.partition("://")[2].partition("@")[0]
-        password = user_info.partition(":")[2]
-        if password:
-            context.secrets.add(password)
-            module.no_log_values.add(password)
+
+
+def repository_secrets(location: str, environment: Mapping[str, str]) -> set[str]:
+    """What must not be shown of a repository, besides its password.
+
+    A short setting (a pack size, a number of connections) is no secret: struck, it would make holes in
+    every id and time of a result.
+    """
+    found = {value for name, value in environment.items() if _SECRET.search(name) or len(value) >= 8}
+    authority = location.partition("://")[2].partition("/")[0]  # rest:https://user:password@host/
+    password = authority.rpartition("@")[0].partition(":")[2]
+    return {value for value in (*found, password, unquote(password)) if value}
 
 
 def _find_drivers(drivers: Sequence[str], context: Context) -> None:

@@ -120,7 +120,7 @@ def connect(
         with acting_as(None if access.container else run_as):
             raw = pymysql.connect(
                 user=access.user or run_as or "root",
-                password=access.password or "",
+                password=(access.password or "").encode(),  # PyMySQL would write it in Latin 1
                 database=database,
                 charset="utf8mb4",
                 connect_timeout=CONNECT_TIMEOUT,
