@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from .._core import clock, io
 from .._core import lock as locks
@@ -146,8 +146,7 @@ def _hold(assertion: Json, staged: Staged) -> Json:
         found = staged.engine.query(staged.scratch, assertion["file"])
         ok, subject = bool(found), f"file {assertion['file']}"
     elif assertion["table"]:
-        table = staged.fingerprint.tables.get(assertion["table"])
-        found = table.rows if table else None
+        found = _rows(staged.fingerprint, assertion["table"])
         ok, subject = found is not None and found >= assertion["rows"], f"table {assertion['table']}"
     else:
         found = staged.engine.query(staged.scratch, assertion["sql"])
@@ -159,6 +158,13 @@ def _hold(assertion: Json, staged: Staged) -> Json:
         )
     wanted = {key: value for key, value in assertion.items() if value is not None}
     return {**wanted, "found": None if found is None else str(found), "ok": True}
+
+
+def _rows(fingerprint: Fingerprint, name: str) -> Optional[int]:
+    """Rows of a table by its name, or by its name without the schema where that is unambiguous."""
+    named = [one for one in fingerprint.tables if one == name or one.endswith(f".{name}")]
+    chosen = name if name in named else named[0] if len(named) == 1 else None
+    return fingerprint.tables[chosen].rows if chosen is not None else None
 
 
 def _within(found: Any, assertion: Json) -> bool:
