@@ -18,7 +18,7 @@ from .._core import lock as locks
 from .._core.argspec import Spec
 from .._core.context import Context
 from .._core.errors import Mismatch, OpsError, Refused, at
-from .._core.model import Json, Part
+from .._core.model import Fingerprint, Json, Part
 from .._engines.base import Engine
 from .._store import catalogue
 from .._store import manifest as manifests
