@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.support import faults
 from tests.integration.support.faults import Wrapper
-from tests.integration.support.recovery import Seed, World, wait_for_end_of_processes
+from tests.integration.support.recovery import NEW_RESTIC, Seed, World, wait_for_end_of_processes
 
 pytestmark = [pytest.mark.faults, pytest.mark.sqlite, pytest.mark.files]
 
@@ -19,6 +19,12 @@ pytestmark = [pytest.mark.faults, pytest.mark.sqlite, pytest.mark.files]
 @pytest.fixture
 def restic(world: World) -> Wrapper:
     return Wrapper(world)
+
+
+@pytest.fixture(params=["restic", str(NEW_RESTIC)], ids=["0.14", "current"])
+def either(world: World, request: pytest.FixtureRequest) -> Wrapper:
+    """Ways of ending restic differ between the versions."""
+    return Wrapper(world, real=request.param)
 
 
 # Where a backup of SQLite and one directory can be killed: `backup-1` stores the database, `backup-2`
@@ -58,42 +64,42 @@ def test_a_backup_killed_after_its_manifest_is_whole(world: World, seed: Seed, r
 
 @pytest.mark.parametrize("verb", ["backup-1", "backup-2"])
 def test_a_module_killed_while_restic_writes_leaves_no_half_backup(
-    world: World, seed: Seed, restic: Wrapper, verb: str
+    world: World, seed: Seed, either: Wrapper, verb: str
 ) -> None:
-    restic.at(verb, faults.kill_the_module_when(faults.any_file(world.repository / "locks")))
+    either.at(verb, faults.kill_the_module_when(faults.any_file(world.repository / "locks")))
     assert world.run("backup").killed
     wait_for_end_of_processes(world.key)
-    restic.calm()
+    either.calm()
     assert {one["id"] for one in world.backups()} == set(seed.earlier)
     world.holds_up(seed.earlier)
 
 
-@pytest.mark.parametrize("verb", ["backup-1", "backup-2", "backup-3"])
+@pytest.mark.parametrize("verb", ["backup-1", pytest.param("backup-2", marks=pytest.mark.full), "backup-3"])
 def test_a_killed_restic_fails_the_backup_by_name_and_leaves_nothing(
-    world: World, seed: Seed, restic: Wrapper, verb: str
+    world: World, seed: Seed, either: Wrapper, verb: str
 ) -> None:
-    restic.at(verb, faults.kill_restic_when(faults.any_file(world.repository / "locks")))
+    either.at(verb, faults.kill_restic_when(faults.any_file(world.repository / "locks")))
     failed = world.run("backup")
     assert failed.failed
     assert f"backup {world.key}" in failed.msg
     assert "was killed by signal 9" in failed.msg
     assert "earlier backups are untouched" in failed.msg
-    restic.calm()
+    either.calm()
     assert world.snapshot_ids() == seed.snapshots, "the failed run left data in the repository"
     world.holds_up(seed.earlier)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_backup_stores_nothing(world: World, seed: Seed, restic: Wrapper, number: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.full)])
+def test_an_interrupted_backup_stores_nothing(world: World, seed: Seed, either: Wrapper, number: int) -> None:
     """Ctrl-C, a lost connection: the module is asked to end, more than once."""
     locks = world.repository / "locks"
-    restic.at("backup-2", faults.when(faults.any_file(locks), f"kill -{number:d} $PPID; kill -{number:d} $PPID"))
+    either.at("backup-2", faults.when(faults.any_file(locks), f"kill -{number:d} $PPID; kill -{number:d} $PPID"))
     failed = world.run("backup")
     assert failed.failed
     assert f"interrupted by {signal.Signals(number).name}" in failed.msg
     world.is_clean()
     assert world.snapshot_ids() == seed.snapshots
-    restic.calm()
+    either.calm()
     world.holds_up(seed.earlier)
 
 

@@ -23,17 +23,20 @@ from ansible_collections.day2.ops.plugins.module_utils._store.restic import Repo
 
 from tests.integration.support import faults
 from tests.integration.support.faults import Wrapper
-from tests.integration.support.recovery import Seed, World
+from tests.integration.support.recovery import NEW_RESTIC, Seed, World
 
 pytestmark = [pytest.mark.faults, pytest.mark.sqlite, pytest.mark.files]
 
+both = pytest.mark.parametrize("restic", ["restic", str(NEW_RESTIC)], ids=["0.14", "current"])
 ALL = {"backup": {}, "backup_verify": {}, "restore": {"replace": True}, "backup_retention": {"keep_last": 1}}
 
 
 # Reaching it -----------------------------------------------------------------------------------------
 
 
-def test_a_wrong_password_is_said_by_every_module_and_nothing_is_touched(world: World, seed: Seed) -> None:
+@both
+def test_a_wrong_password_is_said_by_every_module_and_nothing_is_touched(world: World, seed: Seed, restic: str) -> None:
+    world.restic = restic
     before, wrong = world.state(), dataclasses.replace(world, password="another long password")
     for module, more in {**ALL, "backup_info": {}}.items():
         failed = wrong.run(module, **more)
@@ -45,7 +48,9 @@ def test_a_wrong_password_is_said_by_every_module_and_nothing_is_touched(world: 
     world.is_clean()
 
 
-def test_a_missing_repository_is_said_and_never_made(world: World, seed: Seed) -> None:
+@both
+def test_a_missing_repository_is_said_and_never_made(world: World, seed: Seed, restic: str) -> None:
+    world.restic = restic
     before = world.state()
     shutil.move(world.repository, world.root / "elsewhere")
     for module, more in {**ALL, "backup_info": {}}.items():
@@ -60,7 +65,11 @@ def test_a_missing_repository_is_said_and_never_made(world: World, seed: Seed) -
 # Locks -----------------------------------------------------------------------------------------------
 
 
-def test_a_repository_that_another_restic_has_locked_is_waited_for_and_then_named(world: World, seed: Seed) -> None:
+@both
+def test_a_repository_that_another_restic_has_locked_is_waited_for_and_then_named(
+    world: World, seed: Seed, restic: str
+) -> None:
+    world.restic = restic
     world.lock_timeout = 1
     before = world.state()
     with faults.locked_by_another_restic(world) as other:

@@ -51,18 +51,22 @@ def test_run_again_after_a_kill_the_restore_itself_is_done(world: World, seed: S
 def test_while_a_restore_is_unfinished_nothing_else_looks_at_the_data(world: World, seed: Seed) -> None:
     """Half swapped data must not become a backup; nor does a recent backup hide that."""
     before, ids = world.state(), world.snapshot_ids()
-    assert world.restore(kill_at=(9, "after")).killed
-    for module, more in (("backup", {}), ("backup", {"max_age": "1d"}), ("backup_verify", {})):
-        for check_mode in (False, True):
-            refused = world.run(module, check_mode=check_mode, **more)
-            assert refused.failed, (module, more, check_mode)
-            assert "was interrupted while it was swapping" in refused.msg
-            assert "Run day2.ops.restore again" in refused.msg
-    refused = world.run("restore", check_mode=True, replace=True)
-    assert "was interrupted while it was swapping" in refused.msg
-    assert world.snapshot_ids() == ids
-    world.settle()
-    assert world.state() == before
+    for number, phase in ((2, "stopping"), (9, "swapping"), (13, "swapped")):
+        assert world.restore(kill_at=(number, "after")).killed
+        for module, more in (("backup", {}), ("backup", {"max_age": "1d"}), ("backup_verify", {})):
+            for check_mode in (False, True):
+                refused = world.run(module, check_mode=check_mode, **more)
+                assert refused.failed, (module, more, check_mode)
+                assert f"was interrupted while it was {phase}" in refused.msg
+                assert "Run day2.ops.restore again" in refused.msg
+        refused = world.run("restore", check_mode=True, replace=True)
+        assert f"was interrupted while it was {phase}" in refused.msg
+        assert world.snapshot_ids() == ids
+        if phase != "swapped":
+            assert world.settle()[0] == "undone"
+            assert world.state() == before
+    assert world.settle()[0] == "completed"
+    assert world.state() == list(seed.earlier.values())[-1]
     world.is_clean()
 
 
@@ -156,6 +160,19 @@ def test_a_staged_copy_that_differs_is_never_swapped(world: World, seed: Seed) -
     assert failed.failed
     assert "the restored copy is not what was backed up: byte:" in failed.msg
     assert "The live data are untouched" in failed.msg
+    assert world.state() == before
+    world.is_clean()
+
+
+def test_a_stream_that_is_cut_on_its_way_is_never_swapped(world: World, seed: Seed) -> None:
+    """restic ends with 0, and yet not everything has arrived."""
+    before = world.state()
+    world.run("backup_verify")
+    restic = Wrapper(world)
+    restic.at("dump-1", '"$real" "$@" | head -c 12288; exit 0')
+    failed = world.restore()
+    assert "what came out of the repository is not what was stored: 12288 bytes" in failed.msg
+    assert f'restore {world.key}: sqlite datastore "main": load' in failed.msg
     assert world.state() == before
     world.is_clean()
 
