@@ -18,7 +18,7 @@ start_engine() {
   # A machine with an init starts its own; a container has none and gets a process of its own.
   if [ -d /run/systemd/system ]; then
     timeout 120 systemctl start docker || true
-  elif ! [ -s /var/run/docker.pid ] || ! kill -0 "$(cat /var/run/docker.pid)" 2>/dev/null; then
+  elif ! grep -qsx dockerd "/proc/$(cat /var/run/docker.pid 2>/dev/null)/comm"; then # a stale id may be somebody else's by now
     mkdir -p "$ENVIRONMENT"
     rm -f /var/run/docker.pid
     setsid nohup dockerd >"$LOG" 2>&1 </dev/null &
