@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 
 import pytest
 
@@ -119,3 +120,46 @@ def test_two_runs_at_once_the_second_is_refused_with_the_holders_name(
     go.touch()
     assert first.finish()["backup"]["complete"]
     world.holds_up(seed.earlier)
+
+
+def test_a_file_that_cannot_be_read_fails_the_backup_by_its_name(world: World, seed: Seed, either: Wrapper) -> None:
+    """restic stores such a snapshot all the same (exit code 3); nothing may take it for whole."""
+    bad = world.uploads / "bad"
+    bad.touch()
+    # The memory of another process: not even root may open it like this.
+    subprocess.run(["mount", "--bind", "/proc/1/mem", str(bad)], check=True)
+    try:
+        for more in ({}, {"allow_vanished": True}):
+            failed = world.run("backup", **more)
+            assert (
+                f'backup {world.key}: files datastore "uploads": dump: 1 files could not be read: {bad}' in failed.msg
+            )
+            assert "exclude them" in failed.msg
+            assert world.snapshot_ids() == seed.snapshots
+    finally:
+        subprocess.run(["umount", str(bad)], check=True)
+    bad.unlink()
+    world.holds_up(seed.earlier)
+
+
+GONE = {
+    "0.14": '{"message_type":"error","error":{"Op":"lstat","Path":"/x/gone","Err":2},"during":"archival","item":"/x/gone"}',
+    "current": '{"message_type":"error","error":{"message":"lstat /x/gone: no such file or directory"},"during":"archival","item":"/x/gone"}',
+}
+
+
+@pytest.mark.parametrize("said", GONE)
+def test_a_file_that_vanishes_meanwhile_is_allowed_only_when_told_so(
+    world: World, seed: Seed, restic: Wrapper, said: str
+) -> None:
+    """As each restic says it, replayed: the moment cannot be met for certain."""
+    restic.at("backup-2", f'"$real" "$@"; echo \'{GONE[said]}\' >&2; exit 3')
+    failed = world.run("backup")
+    assert "1 files could not be read: /x/gone" in failed.msg
+    assert "with allow_vanished files may vanish meanwhile" in failed.msg
+    assert world.snapshot_ids() == seed.snapshots
+    restic.calm()
+    restic.at("backup-2", f'"$real" "$@"; echo \'{GONE[said]}\' >&2; exit 3')
+    made = world.run("backup", allow_vanished=True)
+    assert made["backup"]["complete"]
+    assert any("1 files vanished while they were read" in warning for warning in made.warnings)

@@ -46,8 +46,7 @@ def test_a_dump_that_dies_leaves_no_backup(served: ServerWorld) -> None:  # noqa
     go = served.root / "go"
     restic.at("backup-1", faults.hold_until(go))  # meanwhile the dump fills all pipes and waits
     running = served.start("backup")
-    faults.wait_for(lambda: bool(faults.running_tools(served.key, tool)), what="the dump")
-    for pid in faults.running_tools(served.key, tool):
+    for pid in faults.wait_for(lambda: faults.running_tools(served.key, tool), what="the dump"):
         os.kill(pid, signal.SIGKILL)
     go.touch()
     failed = running.finish()
@@ -98,8 +97,8 @@ def test_a_restore_that_ends_in_the_middle_of_loading_leaves_the_live_data_alone
         restic.calm()
         restic.at("dump-1", faults.pause_after(2_000_000, served.root / "pipe"))
         running = served.start("restore", replace=True)
-        faults.wait_for(lambda: bool(faults.running_tools(served.key, tool)), what="the load")
-        for pid in faults.running_tools(served.key, tool) if victim == "tool" else [running.pid]:
+        loading = faults.wait_for(lambda: faults.running_tools(served.key, tool), what="the load")
+        for pid in loading if victim == "tool" else [running.pid]:
             os.kill(pid, number)
         outcome = running.finish()
         if (victim, number) == ("module", signal.SIGKILL):

@@ -12,7 +12,9 @@ import secrets as _random
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Optional
 
+from .errors import Interrupted
 from .model import App
 
 MASK = "********"
@@ -46,6 +48,7 @@ class Context:
     warn: Callable[[str], None] = lambda message: None
     check_mode: bool = False
     secrets: Secrets = dataclasses.field(default_factory=Secrets)
+    interrupted: Optional[Interrupted] = None  # a signal has asked this run to end
     # Six hexadecimal digits: in scratch names, in DAY2_RUN of every process this run starts.
     run_id: str = dataclasses.field(default_factory=lambda: _random.token_hex(3))
 

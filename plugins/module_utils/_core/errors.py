@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from typing import Optional
 
 
-class OpsError(Exception):
-    """A failure with a message for a person.
+class Told(BaseException):
+    """What a person is told: a failure (`OpsError`) or an interruption.
 
     `what` says what failed; `untouched` what is unchanged; `hint` what to do next. `cmd`, `rc` and
     `stderr_tail` belong to a program that failed. `where` (application, datastore) and `stage` are
@@ -51,6 +51,18 @@ class OpsError(Exception):
         return " ".join(_sentence(text) for text in sentences if text)
 
 
+class OpsError(Told, Exception):
+    """A failure with a message for a person."""
+
+
+class Interrupted(Told):
+    """A signal asked the module to end; whatever is open is closed on the way out.
+
+    No `Exception`: who copes with a failure on the way (a safety copy that may fail, a lock that could not
+    be looked at) must not cope with this one and go on.
+    """
+
+
 class Refused(OpsError):
     """The request cannot be carried out as it stands; nothing was changed."""
 
@@ -78,13 +90,13 @@ def _sentence(text: str) -> str:
 
 @contextlib.contextmanager
 def at(where: str = "", stage: str = "", untouched: str = "") -> Iterator[None]:
-    """Say where an `OpsError` from inside happened; what is already said stays.
+    """Say where a failure or an interruption inside happened; what is already said stays.
 
     `where` of an outer call is put in front: ``backup booking-production: database "main"``.
     """
     try:
         yield
-    except OpsError as error:
+    except Told as error:
         error.where = ": ".join(part for part in (where, error.where) if part)
         error.stage = error.stage or stage
         error.untouched = error.untouched or untouched

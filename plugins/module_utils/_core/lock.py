@@ -156,6 +156,10 @@ class Held:
     token: str
 
     def check(self) -> None:
+        """Fail unless this run may still go past a point of no return: the lock is ours, and no signal
+        has asked it to end. Python drops an exception that a signal raises inside a finalizer (`__del__`)."""
+        if self.lock.context.interrupted:
+            raise self.lock.context.interrupted
         self.lock.check(self.token)
 
 

@@ -21,7 +21,7 @@ from ansible.module_utils.common.respawn import has_respawned, respawn_module
 
 from . import argspec
 from .context import Context
-from .errors import OpsError, Unavailable
+from .errors import Interrupted, Told, Unavailable
 from .model import Json
 
 # What a Python package is called, by the name it is imported as.
@@ -29,10 +29,6 @@ PACKAGES = {"pymysql": "PyMySQL", "psycopg": "psycopg[binary]", "docker": "docke
 
 _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASS|CREDENTIAL|ACCOUNT", re.I)
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-
-
-class Interrupted(OpsError):
-    """A signal asked the module to end; whatever is open is closed on the way out."""
 
 
 def run(module: AnsibleModule, drivers: Sequence[str], operation: Callable[[Context], Json]) -> None:
@@ -44,15 +40,15 @@ def run(module: AnsibleModule, drivers: Sequence[str], operation: Callable[[Cont
         _learn_secrets(context, module)
         _find_drivers(drivers, context)
         for number in _SIGNALS:
-            signal.signal(number, _interrupt)
+            signal.signal(number, _interrupt(context))
         result = operation(context)
-    except OpsError as error:
+    except Told as error:
         fail(module, context, error)
     else:
         module.exit_json(**result)
 
 
-def fail(module: AnsibleModule, context: Optional[Context], error: OpsError) -> None:
+def fail(module: AnsibleModule, context: Optional[Context], error: Told) -> None:
     strike = context.secrets.strike if context else str
     details: Json = {"stage": error.stage}
     if error.cmd is not None:
@@ -103,10 +99,14 @@ def _find_drivers(drivers: Sequence[str], context: Context) -> None:
     )
 
 
-def _interrupt(number: int, frame: Optional[FrameType]) -> Any:
-    for again in _SIGNALS:  # what is begun now is the way out, and a second signal must not cut it short
-        signal.signal(again, _ignore)  # not SIG_IGN, which the programs started from here would inherit
-    raise Interrupted(f"interrupted by {signal.Signals(number).name}", hint="Run it again.")
+def _interrupt(context: Context) -> Callable[[int, Optional[FrameType]], Any]:
+    def interrupt(number: int, frame: Optional[FrameType]) -> Any:
+        for again in _SIGNALS:  # what is begun now is the way out, and a second signal must not cut it short
+            signal.signal(again, _ignore)  # not SIG_IGN, which the programs started from here would inherit
+        context.interrupted = Interrupted(f"interrupted by {signal.Signals(number).name}", hint="Run it again.")
+        raise context.interrupted
+
+    return interrupt
 
 
 def _ignore(number: int, frame: Optional[FrameType]) -> None:

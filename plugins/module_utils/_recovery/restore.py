@@ -20,7 +20,7 @@ from .._core import clock
 from .._core import journal as journals
 from .._core import lock as locks
 from .._core.context import Context
-from .._core.errors import OpsError, Refused, at
+from .._core.errors import OpsError, Refused, Told, at
 from .._core.journal import Journal
 from .._core.model import App, Fingerprint, Json, Part
 from .._engines.base import DumpOptions, Engine, Target
@@ -350,7 +350,7 @@ def _undo(operation: Operation, journal: Journal, engines: dict[str, Engine], er
         )
         return
     unfinished.end(journal)
-    if swapping and isinstance(error, OpsError):
+    if swapping and isinstance(error, Told):
         error.untouched = error.untouched or "Every datastore is as it was before, and the services run again."
 
 

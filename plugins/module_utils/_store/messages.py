@@ -11,6 +11,7 @@ are 1 and only the message differs.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -115,5 +116,8 @@ def read_errors(stderr: str, stdout: bytes) -> tuple[list[str], list[str]]:
 
 def _message(error: Any) -> str:
     if isinstance(error, Mapping):
-        return str(error.get("message") or error.get("Err") or error)
+        number = error.get("Err")
+        if isinstance(number, int):  # before 0.17: {"Op": "lstat", "Path": "/x", "Err": 2}
+            return f"{error.get('Op')}: {os.strerror(number).lower()}"
+        return str(error.get("message") or error)
     return str(error)

@@ -14,11 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.day2.ops.plugins.module_utils._core.process import Child, Command
 
 from tests.integration.support.recovery import World
+
+T = TypeVar("T")
 
 # What the wrapper does at a moment; $PPID is the module, $$ becomes restic.
 KILL_THE_MODULE = "kill -9 $PPID; exit 1"
@@ -165,11 +167,13 @@ def watching(look: Callable[[], None]) -> Iterator[None]:
         raise errors[0]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20, what: str = "it") -> None:
+def wait_for(look: Callable[[], T], seconds: float = 20, what: str = "it") -> T:
+    """Look until something is seen; what was seen."""
     until = time.monotonic() + seconds
-    while not condition():
+    while not (seen := look()):
         assert time.monotonic() < until, f"{what} did not happen within {seconds} s"
         time.sleep(0.02)
+    return seen
 
 
 def changed_tool(tool: str, script: str) -> Callable[[], None]:
@@ -196,8 +200,9 @@ def running_tools(key: str, tool: str) -> list[int]:
         if directory.name.isdigit():
             with contextlib.suppress(OSError):
                 name = (directory / "comm").read_text().strip()
-                asked = b"--version" in (directory / "cmdline").read_bytes()
-                if name == tool[:15] and not asked and mark in (directory / "environ").read_bytes():
+                words = (directory / "cmdline").read_bytes()  # none yet while the kernel makes it
+                works = bool(words) and b"--version" not in words
+                if name == tool[:15] and works and mark in (directory / "environ").read_bytes():
                     found.append(int(directory.name))
     return found
 

@@ -235,8 +235,9 @@ class World:
         return [snapshot for snapshot in self.snapshots() if tag in snapshot.get("tags", ())]
 
     def locks(self) -> list[str]:
+        """Locks that hold; half-written ones, which an interrupted restic may leave, are in nobody's way."""
         directory = self.repository / "locks"
-        return sorted(os.listdir(directory)) if directory.is_dir() else []
+        return sorted(name for name in os.listdir(directory) if "-tmp-" not in name) if directory.is_dir() else []
 
     # Afterwards -----------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core import clock, lock
 from ansible_collections.day2.ops.plugins.module_utils._core.context import Context
-from ansible_collections.day2.ops.plugins.module_utils._core.errors import Busy
+from ansible_collections.day2.ops.plugins.module_utils._core.errors import Busy, Interrupted
 from ansible_collections.day2.ops.plugins.module_utils._core.model import App
 
 
@@ -96,3 +96,13 @@ def test_the_lock_file_is_private(context: Context) -> None:
     take(context)
     assert context.home.stat().st_mode & 0o777 == 0o700
     assert lock.Lock(context).path.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_interruption_that_a_finalizer_swallowed_is_met_again_before_the_point_of_no_return(
+    context: Context,
+) -> None:
+    with lock.held(context, None, "restore") as mine:
+        mine.check()
+        context.interrupted = Interrupted("interrupted by SIGTERM")
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            mine.check()

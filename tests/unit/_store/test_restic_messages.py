@@ -7,7 +7,12 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import OpsError, ToolFailed, Unavailable
-from ansible_collections.day2.ops.plugins.module_utils._store.messages import Locked, NoRepository, classify
+from ansible_collections.day2.ops.plugins.module_utils._store.messages import (
+    Locked,
+    NoRepository,
+    classify,
+    read_errors,
+)
 
 CASES = [
     (1, "Fatal: wrong password or no key found", Unavailable, "password of the repository"),
@@ -46,3 +51,24 @@ def test_each_failure_is_told_apart(rc: int, stderr: str, kind: type[OpsError], 
     assert type(error) is kind
     assert message in str(error)
     assert error.rc == rc
+
+
+@pytest.mark.parametrize(
+    ("gone", "denied"),
+    [
+        (
+            '{"message_type":"error","error":{"Op":"lstat","Path":"/d/z3","Err":2},"during":"archival","item":"/d/z3"}',
+            '{"message_type":"error","error":{"Op":"open","Path":"/d/bad","Err":13},"during":"archival","item":"/d/bad"}',
+        ),
+        (
+            '{"message_type":"error","error":{"message":"lstat /d/z3: no such file or directory"},"during":"archival","item":"/d/z3"}',
+            '{"message_type":"error","error":{"message":"open /d/bad: permission denied"},"during":"archival","item":"/d/bad"}',
+        ),
+    ],
+    ids=["0.14", "0.18"],
+)
+def test_a_file_that_vanished_is_told_from_one_that_cannot_be_read(gone: str, denied: str) -> None:
+    warning = "Warning: at least one source file could not be read"
+    vanished, others = read_errors(f"{gone}\n{denied}\n{warning}", b'{"message_type":"summary"}')
+    assert vanished and "/d/z3" in vanished[0] and len(vanished) == 1
+    assert others and "/d/bad" in others[0] and "permission denied" in others[0] and len(others) == 1

@@ -21,7 +21,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..._core.errors import Busy, OpsError, Refused
+from ..._core.errors import Busy, OpsError, Refused, Told
 from ..._core.journal import Step
 from ..._core.model import Json, Part
 from . import accounts, catalog, definitions
@@ -82,18 +82,18 @@ def swap(server: SqlServer, part: Part, scratch: str, old: str, step: Step) -> N
         step.save(plan=plan.to_json(), phase=PREPARED)
         try:
             _forward(server, sql, raw, plan, part, coming, step)
-        except Exception as error:
+        except BaseException as error:
             _undo_after(server, step, error)
             raise
     step.save(phase=SWAPPED)
 
 
-def _undo_after(server: SqlServer, step: Step, error: Exception) -> None:
+def _undo_after(server: SqlServer, step: Step, error: BaseException) -> None:
     """A failure undoes itself. Where even that fails, the journal still knows how."""
     try:
         undo(server, step)
     except OpsError as second:
-        if isinstance(error, OpsError):
+        if isinstance(error, Told):
             error.untouched = f"Undoing it failed too: {second}"
 
 

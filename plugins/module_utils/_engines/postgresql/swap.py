@@ -61,7 +61,7 @@ def swap(server: Server, part: Part, live: str, scratch: str, old: str, step: St
                 [live, scratch] if live_oid is not None else [scratch],
                 ([(live, old)] if live_oid is not None else []) + [(scratch, live)],
             )
-        except Exception:
+        except BaseException:
             undo(server, step)
             raise
 
