@@ -126,7 +126,7 @@ def test_a_restore_that_fails_starts_what_it_stopped(world: World, seed: Seed, w
     assert "SIGTERM" in world.restore(safety_copy="required").msg
     assert writer.runs()
     restic.calm()
-    lives = len(writer.lives())
+    faults.wait_for(lambda: len(writer.lives()) == 2, what="its second life")
 
     def no_swap() -> None:
         from ansible_collections.day2.ops.plugins.module_utils._core.errors import OpsError
@@ -140,7 +140,7 @@ def test_a_restore_that_fails_starts_what_it_stopped(world: World, seed: Seed, w
     failed = world.restore(prelude=no_swap)
     assert "no swap today. Every datastore is as it was before, and the services run again" in failed.msg
     assert writer.runs()
-    faults.wait_for(lambda: len(writer.lives()) == lives + 1)
+    faults.wait_for(lambda: len(writer.lives()) == 3, what="its third life")
 
     def no_accounts() -> None:
         from ansible_collections.day2.ops.plugins.module_utils._core.errors import OpsError

@@ -157,7 +157,7 @@ class Held:
 
     def check(self) -> None:
         """Fail unless this run may still go past a point of no return: the lock is ours, and no signal
-        has asked it to end. Python drops an exception that a signal raises inside a finalizer (`__del__`)."""
+        has asked it to end. Python drops what a signal's handler raises inside a finalizer (`__del__`)."""
         if self.lock.context.interrupted:
             raise self.lock.context.interrupted
         self.lock.check(self.token)

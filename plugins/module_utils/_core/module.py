@@ -23,12 +23,12 @@ from . import argspec
 from .context import Context
 from .errors import Interrupted, Told, Unavailable
 from .model import Json
+from .process import SIGNALS
 
 # What a Python package is called, by the name it is imported as.
 PACKAGES = {"pymysql": "PyMySQL", "psycopg": "psycopg[binary]", "docker": "docker"}
 
 _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASS|CREDENTIAL|ACCOUNT", re.I)
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def run(module: AnsibleModule, drivers: Sequence[str], operation: Callable[[Context], Json]) -> None:
@@ -39,7 +39,7 @@ def run(module: AnsibleModule, drivers: Sequence[str], operation: Callable[[Cont
         context = Context(app, Path(module.params["state_dir"]), module.warn, module.check_mode)
         _learn_secrets(context, module)
         _find_drivers(drivers, context)
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, _interrupt(context))
         result = operation(context)
     except Told as error:
@@ -101,7 +101,7 @@ def _find_drivers(drivers: Sequence[str], context: Context) -> None:
 
 def _interrupt(context: Context) -> Callable[[int, Optional[FrameType]], Any]:
     def interrupt(number: int, frame: Optional[FrameType]) -> Any:
-        for again in _SIGNALS:  # what is begun now is the way out, and a second signal must not cut it short
+        for again in SIGNALS:  # what is begun now is the way out, and a second signal must not cut it short
             signal.signal(again, _ignore)  # not SIG_IGN, which the programs started from here would inherit
         context.interrupted = Interrupted(f"interrupted by {signal.Signals(number).name}", hint="Run it again.")
         raise context.interrupted

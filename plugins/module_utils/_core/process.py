@@ -17,13 +17,14 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Optional
 
 from .errors import OpsError, ToolFailed, Unavailable
 
 TAIL = 8192  # bytes of standard error that are kept for the message
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)  # that ask a module to end
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -92,23 +93,7 @@ class Child:
         if command.user:
             identity = _identity(command.user)
             environment.update({"HOME": identity.pop("home"), "USER": command.user, "LOGNAME": command.user})
-        try:
-            # Streams, and every exit code of a pipeline, are what AnsibleModule.run_command does not give.
-            self._popen = subprocess.Popen(  # pylint: disable=ansible-bad-function,subprocess-popen-preexec-fn
-                list(command.argv),
-                env=environment,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,
-                cwd="/",
-                **identity,
-            )
-        except FileNotFoundError:
-            raise Unavailable(f"{command.argv[0]} is not installed", cmd=list(command.argv)) from None
-        except OSError as error:
-            raise OpsError(f"{command.argv[0]} cannot be run: {error.strerror}", cmd=list(command.argv)) from None
+        self._popen = _start(command.argv, env=environment, stdin=stdin, stdout=stdout, **identity)
         self._stderr = bytearray()
         self._stderr_bytes = 0
         self._drain = threading.Thread(target=self._drain_stderr, daemon=True)
@@ -186,6 +171,49 @@ class Child:
                 self._stderr_bytes += len(chunk)
                 if len(self._stderr) > 4 * self._keep:
                     del self._stderr[: -2 * self._keep]
+
+
+def _start(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        with _signals_afterwards():
+            # Streams, and every exit code of a pipeline, are what AnsibleModule.run_command does not give.
+            popen = subprocess.Popen(  # pylint: disable=ansible-bad-function,subprocess-popen-preexec-fn
+                list(argv),
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+                cwd="/",
+                **options,
+            )
+            started.append(popen)
+        return popen
+    except FileNotFoundError:
+        raise Unavailable(f"{argv[0]} is not installed", cmd=list(argv)) from None
+    except OSError as error:
+        raise OpsError(f"{argv[0]} cannot be run: {error.strerror}", cmd=list(argv)) from None
+    except BaseException:  # a signal has asked us to end, and nobody knows the program yet
+        for popen in started:
+            popen.kill()
+            popen.wait()
+        raise
+
+
+@contextlib.contextmanager
+def _signals_afterwards() -> Iterator[None]:
+    """Let signals wait until a program is started: Python drops what a handler raises while it forks."""
+    if threading.current_thread() is not threading.main_thread():  # handlers run in the main thread only
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        for late in came:
+            signal.raise_signal(late)
 
 
 def run(

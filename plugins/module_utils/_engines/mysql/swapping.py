@@ -21,7 +21,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..._core.errors import Busy, OpsError, Refused, Told
+from ..._core.errors import Busy, Interrupted, OpsError, Refused, Told
 from ..._core.journal import Step
 from ..._core.model import Json, Part
 from . import accounts, catalog, definitions
@@ -82,7 +82,7 @@ def swap(server: SqlServer, part: Part, scratch: str, old: str, step: Step) -> N
         step.save(plan=plan.to_json(), phase=PREPARED)
         try:
             _forward(server, sql, raw, plan, part, coming, step)
-        except BaseException as error:
+        except (Exception, Interrupted) as error:
             _undo_after(server, step, error)
             raise
     step.save(phase=SWAPPED)

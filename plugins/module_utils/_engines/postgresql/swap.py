@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Optional
 
-from ..._core.errors import Busy, OpsError, Refused
+from ..._core.errors import Busy, Interrupted, OpsError, Refused
 from ..._core.journal import Step
 from ..._core.model import Json, Part
 from ..base import Session
@@ -61,7 +61,7 @@ def swap(server: Server, part: Part, live: str, scratch: str, old: str, step: St
                 [live, scratch] if live_oid is not None else [scratch],
                 ([(live, old)] if live_oid is not None else []) + [(scratch, live)],
             )
-        except BaseException:
+        except (Exception, Interrupted):
             undo(server, step)
             raise
 
