@@ -13,6 +13,7 @@ from .errors import Refused
 
 UTC = datetime.timezone.utc
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_LONGEST = 36525 * 86400  # seconds; what is far longer cannot be taken off a date
 
 
 def now() -> datetime.datetime:
@@ -38,14 +39,20 @@ def given(value: str, option: str) -> datetime.datetime:
         raise Refused(
             f"{option}: {value!r} has no offset", hint="Write it as 2026-11-23T20:00:00+01:00 or with Z for UTC."
         )
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise Refused(f"{option}: {value!r} is before or after all time that can be counted") from None
 
 
 def duration(value: str, option: str) -> datetime.timedelta:
     """`90s`, `15m`, `20h`, `30d`, `2w`."""
-    match = re.match(r"^(\d+)([smhdw])$", value.strip())
+    match = re.match(r"^([0-9]{1,12})([smhdw])$", value.strip())
     if not match:
         raise Refused(
             f"{option}: {value!r} is not a duration", hint="Write a number with s, m, h, d or w, for example 20h."
         )
-    return datetime.timedelta(seconds=int(match.group(1)) * _UNITS[match.group(2)])
+    seconds = int(match.group(1)) * _UNITS[match.group(2)]
+    if seconds > _LONGEST:
+        raise Refused(f"{option}: {value!r} is more than 100 years")
+    return datetime.timedelta(seconds=seconds)

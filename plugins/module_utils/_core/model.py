@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from . import shape
+
 Json = dict[str, Any]
 
 
@@ -108,12 +110,8 @@ class Fingerprint:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Fingerprint:
-        return cls(
-            level=data.get("level", "counts"),
-            tables={name: TableFingerprint(**table) for name, table in data.get("tables", {}).items()},
-            objects=dict(data.get("objects", {})),
-            newest=data.get("newest"),
-        )
+        tables = {name: shape.read(TableFingerprint, table) for name, table in data.get("tables", {}).items()}
+        return shape.read(cls, {**data, "tables": tables})
 
 
 def _table(table: TableFingerprint) -> str:
@@ -170,8 +168,6 @@ class Part:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Part:
-        known = {field.name for field in dataclasses.fields(cls)}
-        values = {key: value for key, value in data.items() if key in known}
-        values["fingerprint"] = Fingerprint.from_json(values["fingerprint"])
-        values["flags"] = tuple(values.get("flags", ()))
-        return cls(**values)
+        """From what `to_json` gave; `ValueError` and its kin for anything else."""
+        fingerprint = Fingerprint.from_json(data["fingerprint"])
+        return shape.read(cls, {**data, "fingerprint": fingerprint, "flags": tuple(data.get("flags", ()))})

@@ -120,8 +120,8 @@ def parse(url: str) -> Optional[Dsn]:
             hosts = tuple(_host(part) for part in given.split(","))
     if hosts and hosts[0][0].startswith("/"):  # postgresql://%2Fvar%2Frun%2Fpostgresql/name
         socket, hosts = hosts[0][0], ()
-    if hosts and hosts[0][1] is None and query.get("port", "").isdigit():
-        hosts = ((hosts[0][0], int(query["port"])), *hosts[1:])
+    if hosts and hosts[0][1] is None:
+        hosts = ((hosts[0][0], _port(query.get("port", ""))), *hosts[1:])
     return Dsn(
         scheme=scheme,
         user=unquote(user) or query.get("user") or None,
@@ -153,6 +153,10 @@ def _looks_like_hosts(authority: str) -> bool:
 def _host(part: str) -> tuple[str, Optional[int]]:
     bracketed = re.fullmatch(r"\[([^\]]+)\](?::(\d+))?", part)
     if bracketed:
-        return bracketed[1], int(bracketed[2]) if bracketed[2] else None
+        return bracketed[1], _port(bracketed[2] or "")
     host, _rest, port = part.partition(":")
-    return unquote(host), int(port) if port.isdigit() else None
+    return unquote(host), _port(port)
+
+
+def _port(text: str) -> Optional[int]:
+    return int(text) if re.fullmatch(r"[0-9]{1,5}", text) else None

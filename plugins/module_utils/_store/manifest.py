@@ -12,17 +12,18 @@ at commas), so that one listing shows all backups.
 from __future__ import annotations
 
 import base64
-import binascii
 import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from .._core import clock, shape
 from .._core.errors import Mismatch, Refused
 from .._core.model import App, Json, Part
 
 SCHEMA = 1
 FILENAME = "manifest.json"
+ALTERED = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what reading altered JSON raises
 KINDS = ("regular", "pre_deploy", "pre_migrate", "safety")
 
 
@@ -70,21 +71,22 @@ class Manifest:
     def decode(cls, content: bytes) -> Manifest:
         try:
             data = json.loads(content)
-            schema = data["schema"]
-        except (ValueError, KeyError, TypeError):
+            _check_schema(data, "the manifest")
+            parts = tuple(Part.from_json(part) for part in data["parts"])
+            return shape.read(cls, {**data, "parts": parts, "warnings": tuple(data.get("warnings", ()))})
+        except ALTERED:
             raise Mismatch(
                 "a manifest cannot be read", hint="The repository was altered; use another backup."
             ) from None
-        if schema > SCHEMA:
-            raise Refused(
-                f"the manifest has schema {schema}; this version of day2.ops reads up to {SCHEMA}",
-                hint="Update the collection on the controller.",
-            )
-        known = {field.name for field in dataclasses.fields(cls)}
-        values = {key: value for key, value in data.items() if key in known}
-        values["parts"] = tuple(Part.from_json(part) for part in data["parts"])
-        values["warnings"] = tuple(data.get("warnings", ()))
-        return cls(**values)
+
+
+def _check_schema(data: Json, what: str) -> None:
+    schema = data["schema"]
+    if schema > SCHEMA:
+        raise Refused(
+            f"{what} has schema {schema}; this version of day2.ops reads up to {SCHEMA}",
+            hint="Update the collection on the controller.",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +162,7 @@ def unpack(tag: str) -> Json:
     """The content of a tag that `pack` made; `Mismatch` for anything else."""
     try:
         data = json.loads(base64.b64decode(tag.encode(), altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error):
+    except ALTERED:
         raise Mismatch("a summary tag cannot be read") from None
     if not isinstance(data, dict):
         raise Mismatch("a summary tag cannot be read")
@@ -170,11 +172,11 @@ def unpack(tag: str) -> Json:
 def summary_from(tag: str) -> Summary:
     data = unpack(tag)
     try:
-        if data["schema"] > SCHEMA:
-            raise Refused(f"a manifest has schema {data['schema']}", hint="Update the collection on the controller.")
-        parts = tuple(PartSummary(**part) for part in data.pop("parts"))
-        return Summary(parts=parts, **data)
-    except (KeyError, TypeError):
+        _check_schema(data, "a manifest")
+        clock.from_text(data["started"])
+        parts = tuple(shape.read(PartSummary, part) for part in data["parts"])
+        return shape.read(Summary, {**data, "parts": parts})
+    except ALTERED:
         raise Mismatch("a summary tag cannot be read") from None
 
 

@@ -102,7 +102,7 @@ def read_errors(stderr: str, stdout: bytes) -> tuple[list[str], list[str]]:
     others: list[str] = []
     for line in [*stderr.splitlines(), *stdout.decode(errors="replace").splitlines()]:
         if line.startswith("{"):
-            data = json.loads(line) if line.endswith("}") else {}
+            data = _object(line)
             if data.get("message_type") != "error":
                 continue
             text = f"{data.get('item', '')}: {_message(data.get('error'))}"
@@ -114,10 +114,19 @@ def read_errors(stderr: str, stdout: bytes) -> tuple[list[str], list[str]]:
     return vanished, others
 
 
+def _object(line: str) -> dict[str, Any]:
+    """A line of JSON; nothing for one that is cut or only looks like it."""
+    try:
+        data = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
 def _message(error: Any) -> str:
     if isinstance(error, Mapping):
         number = error.get("Err")
-        if isinstance(number, int):  # before 0.17: {"Op": "lstat", "Path": "/x", "Err": 2}
+        if isinstance(number, int) and 0 < number < 4096:  # before 0.17: {"Op": "lstat", "Path": "/x", "Err": 2}
             return f"{error.get('Op')}: {os.strerror(number).lower()}"
         return str(error.get("message") or error)
     return str(error)
