@@ -2,12 +2,13 @@
 # Copyright (c) 2026, the day2.ops authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The image that all others start from: Debian as this machine's own apt sources give it, no registry needed.
-# DAY2_BASE_IMAGE=debian:bookworm takes that one instead, where a registry is within reach.
+# The image that others start from: Debian as this machine's own apt sources give it, no registry needed.
+# usage: base.sh [SUITE]      DAY2_BASE_IMAGE=debian:bookworm takes that one instead, where a registry is within reach.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./lib.sh
 
+SUITE=${1:-$SUITE}
 IMAGE=day2-test/debian:$SUITE
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
@@ -16,6 +17,7 @@ sources() {
   main=$(apt_mirror "$SUITE") security=$(apt_mirror "$SUITE-security")
   [ -n "$main" ] || die "no Debian mirror among this machine's apt sources; is this Debian?"
   echo "deb [signed-by=$KEYRING] $main $SUITE main"
+  if [ "$SUITE" = sid ]; then return 0; fi # it has neither updates nor security of its own
   echo "deb [signed-by=$KEYRING] $main $SUITE-updates main"
   [ -z "$security" ] || echo "deb [signed-by=$KEYRING] $security $SUITE-security main"
 }
@@ -37,6 +39,7 @@ chmod 755 "$context"
 cp -R images/debian/. "$context"
 apt_acquire_options >"$context/90machine"
 cp /etc/ssl/certs/ca-certificates.crt "$context"
-[ -n "${DAY2_BASE_IMAGE:-}" ] || bootstrap "$context"
+base=${DAY2_BASE_IMAGE:-}
+if [ -z "$base" ] || [ "$SUITE" = sid ]; then base=$IMAGE-plain && bootstrap "$context"; fi
 DOCKER_BUILDKIT=0 timeout 900 docker build -q --network host --label "day2.recipe=$label" \
-  --build-arg "BASE=${DAY2_BASE_IMAGE:-$IMAGE-plain}" -t "$IMAGE" "$context" >/dev/null 2>"$context.log" || { cat "$context.log" >&2; exit 1; }
+  --build-arg "BASE=$base" -t "$IMAGE" "$context" >/dev/null 2>"$context.log" || { cat "$context.log" >&2; exit 1; }

@@ -8,6 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./lib.sh
 
 declare -A TAG_OF=([mariadb]=10.11 [postgres]=15 [systemd]=bookworm [apphost]=bookworm [bare]=bookworm)
+declare -A BASE_OF=() # the Debian suite of an image, where it is not the usual one
 ORDER=(mariadb postgres bare systemd apphost) # apphost starts from systemd
 
 build() { # NAME
@@ -16,6 +17,7 @@ build() { # NAME
   image=day2-test/$name:${TAG_OF[$name]} log=$ENVIRONMENT/build-$name.log
   label=$(recipe base.sh lib.sh images/debian images/systemd "images/$name")
   if is_current "$image" "$label"; then return 0; fi
+  ./base.sh "${BASE_OF[$name]:-$SUITE}"
   context=$(mktemp -d)
   cp -R "images/$name/." "$context"
   [ "$name" != apphost ] || cp "$(compose_plugin)" "$context/docker-compose"
@@ -42,6 +44,5 @@ compose_plugin() {
 }
 
 mkdir -p "$ENVIRONMENT"
-./base.sh
 [ $# -gt 0 ] || set -- "${ORDER[@]}"
 for name in "$@"; do build "$name"; done
