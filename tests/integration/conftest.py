@@ -14,6 +14,12 @@ from tests.integration.support.mariadb import (  # noqa: F401
     mariadb_in_container,
     mariadb_on_host,
 )
+from tests.integration.support.mysql import (  # noqa: F401
+    mysql,
+    mysql_database,
+    mysql_from_host,
+    mysql_in_container,
+)
 from tests.integration.support.postgres import (  # noqa: F401
     postgres,
     postgres_database,

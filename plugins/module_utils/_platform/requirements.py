@@ -37,6 +37,8 @@ class Tools:
 # A server in a container brings its own tools; what talks to it, the driver, is on the host always.
 _BY_ENGINE = {
     "mariadb": Tools((("mariadb-dump", "mysqldump"), ("mariadb", "mysql")), ("mariadb-client",)),
+    # Debian 12 and 13 have no package of them.
+    "mysql": Tools((("mysqldump",), ("mysql",))),
     "postgresql": Tools((("pg_dump",), ("pg_restore",)), ("postgresql-client",)),
 }
 _DOCKER = Tools((("docker",),))

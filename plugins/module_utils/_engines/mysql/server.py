@@ -26,7 +26,7 @@ from ..base import Chosen, DumpOptions, Reach, Session, Target
 from . import accounts, catalog, connection, describe, snapshot, staging, swapping
 from .connection import Sql, SqlError, name
 from .flavours import Flavour, version_of
-from .tools import Tools, own_socket
+from .tools import Tools, own_socket, wants_tls
 
 PORT = 3306
 _SYSTEM = ("system user", "event_scheduler", "Daemon")
@@ -89,11 +89,12 @@ class SqlServer:
 
     @functools.cached_property
     def tools(self) -> Tools:
-        socket = None
+        socket, tls = None, False
         if self.access.container is not None:
             with self.session() as sql:
                 socket = own_socket(sql)
-        return Tools(self.flavour, self.access, socket, self.datastore.options.get("run_as"))
+                tls = self.flavour.name == "mysql" and wants_tls(sql)
+        return Tools(self.flavour, self.access, socket, self.datastore.options.get("run_as"), tls)
 
     @functools.cached_property
     def dump_version(self) -> str:
