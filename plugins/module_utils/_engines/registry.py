@@ -17,14 +17,16 @@ from .base import Engine
 from .files import Files
 from .mariadb import MariaDB
 from .postgresql import PostgreSQL
+from .redis import Redis
 from .sqlite import SQLite
 
-Kind = Union[type[Files], type[MariaDB], type[PostgreSQL], type[SQLite]]
+Kind = Union[type[Files], type[MariaDB], type[PostgreSQL], type[Redis], type[SQLite]]
 
 KINDS: Mapping[str, Kind] = {
     "files": Files,
     "mariadb": MariaDB,
     "postgresql": PostgreSQL,
+    "redis": Redis,
     "sqlite": SQLite,
 }
 

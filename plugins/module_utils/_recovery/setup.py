@@ -34,7 +34,7 @@ DESCRIBED: argspec.Spec = {
     },
 }
 UNITS = (".service", ".timer", ".socket", ".target", ".path")
-_DRIVERS = {"mariadb": "pymysql", "postgresql": "psycopg"}
+_DRIVERS = {"mariadb": "pymysql", "postgresql": "psycopg", "redis": "redis"}
 
 
 def elsewhere() -> argspec.Spec:
