@@ -7,9 +7,21 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./lib.sh
 
-declare -A TAG_OF=([mariadb]=10.11 [mysql]=9 [postgres]=15 [systemd]=bookworm [apphost]=bookworm [bare]=bookworm)
-declare -A BASE_OF=([mysql]=sid) # the Debian suite of an image, where it is not the usual one
-ORDER=(mariadb mysql postgres bare systemd apphost) # apphost starts from systemd
+declare -A TAG_OF=(
+  [mariadb]=10.11
+  [mongo]=7
+  [mysql]=9
+  [postgres]=15
+  [redis]=7
+  [bare]=bookworm
+  [systemd]=bookworm
+  [apphost]=bookworm
+)
+declare -A BASE_OF=( # the Debian suite of an image, where it is not the usual one
+  [mongo]=sid
+  [mysql]=sid
+)
+ORDER=(mariadb mysql postgres redis mongo bare systemd apphost) # apphost starts from systemd
 
 build() { # NAME
   local name=$1 image log label started=$SECONDS context

@@ -14,7 +14,7 @@ declare -A GROUPS_OF=(
   [python]="python3 python3-venv git ca-certificates"
   [lint]="shellcheck"
   [docker]="docker.io iptables mmdebstrap xz-utils"
-  [servers]="mariadb-server mariadb-client postgresql sqlite3"
+  [servers]="mariadb-server mariadb-client postgresql sqlite3 redis-server redis-tools"
   [tools]="restic acl attr rsync curl procps util-linux"
 )
 declare -A COMMAND_OF=(

@@ -18,15 +18,25 @@ from .files import Files
 from .mariadb import MariaDB
 from .mysql_server import MySQL
 from .postgresql import PostgreSQL
+from .redis import Redis
 from .sqlite import SQLite
 
-Kind = Union[type[Files], type[MariaDB], type[MySQL], type[PostgreSQL], type[SQLite]]
+Kind = Union[
+    type[Files],
+    type[MariaDB],
+    type[MongoDB],
+    type[MySQL],
+    type[PostgreSQL],
+    type[Redis],
+    type[SQLite],
+]
 
 KINDS: Mapping[str, Kind] = {
     "files": Files,
     "mariadb": MariaDB,
     "mysql": MySQL,
     "postgresql": PostgreSQL,
+    "redis": Redis,
     "sqlite": SQLite,
 }
 

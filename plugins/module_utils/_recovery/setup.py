@@ -34,7 +34,13 @@ DESCRIBED: argspec.Spec = {
     },
 }
 UNITS = (".service", ".timer", ".socket", ".target", ".path")
-_DRIVERS = {"mariadb": "pymysql", "mysql": "pymysql", "postgresql": "psycopg"}
+_DRIVERS = {
+    "mariadb": "pymysql",
+    "mongodb": "pymongo",
+    "mysql": "pymysql",
+    "postgresql": "psycopg",
+    "redis": "redis",
+}
 
 
 def elsewhere() -> argspec.Spec:
