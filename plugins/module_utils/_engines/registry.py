@@ -16,14 +16,16 @@ from .._platform.application import Application
 from .base import Engine
 from .files import Files
 from .mariadb import MariaDB
+from .mongodb import MongoDB
 from .postgresql import PostgreSQL
 from .sqlite import SQLite
 
-Kind = Union[type[Files], type[MariaDB], type[PostgreSQL], type[SQLite]]
+Kind = Union[type[Files], type[MariaDB], type[MongoDB], type[PostgreSQL], type[SQLite]]
 
 KINDS: Mapping[str, Kind] = {
     "files": Files,
     "mariadb": MariaDB,
+    "mongodb": MongoDB,
     "postgresql": PostgreSQL,
     "sqlite": SQLite,
 }

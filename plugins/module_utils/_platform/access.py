@@ -49,6 +49,7 @@ class Access:
     tool_socket: Optional[str] = None
     hosts: tuple[str, ...] = ()
     container: Optional[str] = None
+    url: Optional[Dsn] = dataclasses.field(default=None, repr=False)  # what password_url names
 
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -181,6 +182,7 @@ def _in_container(
         tool_socket=options.get("socket"),
         hosts=tuple(dict.fromkeys((*container.names, *container.addresses, *((address,) if address else ())))),
         container=container.id,
+        url=credentials.dsn,
     )
 
 
@@ -238,6 +240,7 @@ def _on_host(datastore: Datastore, context: Context, credentials: _Credentials, 
         tool_port=port,
         tool_socket=socket,
         hosts=_host_names(host, socket),
+        url=credentials.dsn,
     )
 
 

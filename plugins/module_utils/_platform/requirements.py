@@ -38,6 +38,7 @@ class Tools:
 _BY_ENGINE = {
     "mariadb": Tools((("mariadb-dump", "mysqldump"), ("mariadb", "mysql")), ("mariadb-client",)),
     "postgresql": Tools((("pg_dump",), ("pg_restore",)), ("postgresql-client",)),
+    "mongodb": Tools((("mongodump",), ("mongorestore",))),  # in no Debian; MongoDB has packages of its own
 }
 _DOCKER = Tools((("docker",),))
 
@@ -45,6 +46,7 @@ _DOCKER = Tools((("docker",),))
 PIP = {
     "pymysql": ("PyMySQL>=1.1.0", "cryptography>=41.0.0"),  # for caching_sha2_password without TLS
     "psycopg": ("psycopg[binary]>=3.1.18",),
+    "pymongo": ("pymongo>=4.6.0",),
     "docker": ("docker>=7.0.0", "requests>=2.31.0"),
 }
 VENV_PACKAGES = ("python3-venv",)
