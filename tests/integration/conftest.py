@@ -20,6 +20,13 @@ from tests.integration.support.mysql import (  # noqa: F401
     mysql_from_host,
     mysql_in_container,
 )
+from tests.integration.support.mongo import (  # noqa: F401
+    mongo,
+    mongo_database,
+    mongo_database_in_container,
+    mongo_in_container,
+    mongo_on_host,
+)
 from tests.integration.support.postgres import (  # noqa: F401
     postgres,
     postgres_database,

@@ -16,6 +16,7 @@ from .._platform.application import Application
 from .base import Engine
 from .files import Files
 from .mariadb import MariaDB
+from .mongodb import MongoDB
 from .mysql_server import MySQL
 from .postgresql import PostgreSQL
 from .redis import Redis
@@ -34,6 +35,7 @@ Kind = Union[
 KINDS: Mapping[str, Kind] = {
     "files": Files,
     "mariadb": MariaDB,
+    "mongodb": MongoDB,
     "mysql": MySQL,
     "postgresql": PostgreSQL,
     "redis": Redis,

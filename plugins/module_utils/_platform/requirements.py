@@ -41,6 +41,7 @@ _BY_ENGINE = {
     "mysql": Tools((("mysqldump",), ("mysql",))),
     "postgresql": Tools((("pg_dump",), ("pg_restore",)), ("postgresql-client",)),
     "redis": Tools((("redis-cli", "valkey-cli"), ("redis-server", "valkey-server")), ("redis-tools", "redis-server")),
+    "mongodb": Tools((("mongodump",), ("mongorestore",))),  # in no Debian; MongoDB has packages of its own
 }
 _DOCKER = Tools((("docker",),))
 
@@ -49,6 +50,7 @@ PIP = {
     "pymysql": ("PyMySQL>=1.1.0", "cryptography>=41.0.0"),  # for caching_sha2_password without TLS
     "psycopg": ("psycopg[binary]>=3.1.18",),
     "redis": ("redis>=5.0.0",),
+    "pymongo": ("pymongo>=4.6.0",),
     "docker": ("docker>=7.0.0", "requests>=2.31.0"),
 }
 VENV_PACKAGES = ("python3-venv",)
