@@ -16,6 +16,7 @@ from typing import Optional
 
 from .errors import Interrupted
 from .model import App
+from .progress import Progress
 
 MASK = "********"
 
@@ -49,6 +50,7 @@ class Context:
     check_mode: bool = False
     secrets: Secrets = dataclasses.field(default_factory=Secrets)
     interrupted: Optional[Interrupted] = None  # a signal has asked this run to end
+    progress: Progress = dataclasses.field(default_factory=Progress, repr=False)
     # Six hexadecimal digits: in scratch names, in DAY2_RUN of every process this run starts.
     run_id: str = dataclasses.field(default_factory=lambda: _random.token_hex(3))
 

@@ -37,7 +37,11 @@ class Tools:
 # A server in a container brings its own tools; what talks to it, the driver, is on the host always.
 _BY_ENGINE = {
     "mariadb": Tools((("mariadb-dump", "mysqldump"), ("mariadb", "mysql")), ("mariadb-client",)),
+    # Debian 12 and 13 have no package of them.
+    "mysql": Tools((("mysqldump",), ("mysql",))),
     "postgresql": Tools((("pg_dump",), ("pg_restore",)), ("postgresql-client",)),
+    "redis": Tools((("redis-cli", "valkey-cli"), ("redis-server", "valkey-server")), ("redis-tools", "redis-server")),
+    "mongodb": Tools((("mongodump",), ("mongorestore",))),  # in no Debian; MongoDB has packages of its own
 }
 _DOCKER = Tools((("docker",),))
 
@@ -45,6 +49,8 @@ _DOCKER = Tools((("docker",),))
 PIP = {
     "pymysql": ("PyMySQL>=1.1.0", "cryptography>=41.0.0"),  # for caching_sha2_password without TLS
     "psycopg": ("psycopg[binary]>=3.1.18",),
+    "redis": ("redis>=5.0.0",),
+    "pymongo": ("pymongo>=4.6.0",),
     "docker": ("docker>=7.0.0", "requests>=2.31.0"),
 }
 VENV_PACKAGES = ("python3-venv",)

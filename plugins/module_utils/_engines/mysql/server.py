@@ -22,11 +22,11 @@ from ..._core.place import Place
 from ..._platform import access as ways
 from ..._platform.access import Access
 from ..._platform.application import Application
-from ..base import DumpOptions, Reach, Session, Target
+from ..base import Chosen, DumpOptions, Reach, Session, Target
 from . import accounts, catalog, connection, describe, snapshot, staging, swapping
 from .connection import Sql, SqlError, name
 from .flavours import Flavour, version_of
-from .tools import Tools, own_socket
+from .tools import Tools, own_socket, wants_tls
 
 PORT = 3306
 _SYSTEM = ("system user", "event_scheduler", "Daemon")
@@ -89,11 +89,12 @@ class SqlServer:
 
     @functools.cached_property
     def tools(self) -> Tools:
-        socket = None
+        socket, tls = None, False
         if self.access.container is not None:
             with self.session() as sql:
                 socket = own_socket(sql)
-        return Tools(self.flavour, self.access, socket, self.datastore.options.get("run_as"))
+                tls = self.flavour.name == "mysql" and wants_tls(sql)
+        return Tools(self.flavour, self.access, socket, self.datastore.options.get("run_as"), tls)
 
     @functools.cached_property
     def dump_version(self) -> str:
@@ -193,6 +194,9 @@ class SqlServer:
         self._check_name()
         with self.session() as sql:
             return staging.accepts(self, sql, part)
+
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        raise Refused(f"{self.datastore} is restored as a whole")
 
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         kept = [accounts.Account.from_json(one) for one in part.facts.get("accounts", [])]
@@ -319,6 +323,9 @@ class SqlServer:
         self._check_scratch(scratch)
         old = self.context.scratch_name(self.datastore.name, "old")
         swapping.swap(self, part, scratch, old, step)
+
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        raise Refused(f"{self.datastore} is restored as a whole")
 
     def undo(self, step: Step) -> None:
         swapping.undo(self, step)

@@ -16,7 +16,7 @@ from ..._core.errors import Refused
 
 # From here on the dump's transaction has begun: its header is written before that.
 BEGUN = re.compile(
-    rb"^(?:CREATE |DROP |-- (?:Table structure|Sequence structure|Temporary table structure|Dumping |Final view|Dump completed))",
+    rb"^(?:CREATE |DROP |-- (?:Table structure|Sequence structure|Temporary (?:table|view) structure|Dumping |Final view|Dump completed))",
     re.MULTILINE,
 )
 _COMPLETED = re.compile(rb"(?:^|\n)-- Dump completed[^\n]*\s*\Z")

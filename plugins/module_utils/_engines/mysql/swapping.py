@@ -134,7 +134,8 @@ def _read_all(server: SqlServer, sql: Sql, raw: Sql, database: str, events: bool
         definition = definitions.read(raw, database, one)
         if definition is None:
             raise Refused(
-                f"the {one} of {database} cannot be seen by this user", hint="GRANT SELECT ON mysql.proc to it."
+                f"the {one} of {database} cannot be seen by this user",
+                hint=f"GRANT {server.flavour.bodies_privilege} to it.",
             )
         yield definition
 
