@@ -289,18 +289,23 @@ def _consumers(operation: Operation, plan: Plan) -> list[Consumer]:
     """What `stop` names, and what is found to use the live data that will be replaced."""
     found = list(plan.named)
     for engine in plan.replaced:
-        reach = engine.reach()
-        readable = plan.targets[engine.datastore.name].readable
-        usage = Usage(
-            hosts=reach.hosts,
-            port=reach.port,
-            database=reach.database,
-            container=reach.container,
-            paths=tuple(str(path) for path in reach.paths),
-            addresses=tuple(session.address for session in engine.sessions()) if readable else (),
-        )
-        found += consumers.find(operation.context, operation.application, usage)
+        with at(str(engine.datastore)):
+            found += consumers.find(operation.context, operation.application, _usage(engine, plan))
     return merged(found)
+
+
+def _usage(engine: Engine, plan: Plan) -> Usage:
+    """How clients would reach the live datastore, and who is connected to it."""
+    reach = engine.reach()
+    readable = plan.targets[engine.datastore.name].readable
+    return Usage(
+        hosts=reach.hosts,
+        port=reach.port,
+        database=reach.database,
+        container=reach.container,
+        paths=tuple(str(path) for path in reach.paths),
+        addresses=tuple(session.address for session in engine.sessions()) if readable else (),
+    )
 
 
 def _safety_copy(operation: Operation, request: Request, plan: Plan) -> str:
