@@ -118,6 +118,7 @@ class Operation:
 
 def prepare(context: Context, params: Mapping[str, Any]) -> Operation:
     """Everything validated that can be without connecting to anything."""
+    context.allow_flavour_change = bool(params.get("allow_flavour_change"))
     datastores = argspec.datastores_from(params["datastores"], ENGINES)
     if not datastores:
         raise Refused("datastores is empty: there is nothing to work on", hint="Describe what holds the data.")
