@@ -89,6 +89,7 @@ options:
 extends_documentation_fragment:
   - day2.ops.application
   - day2.ops.application.runtime
+  - day2.ops.application.followed
   - day2.ops.repository
   - day2.ops.datastores
   - day2.ops.datastores.scratch
@@ -203,6 +204,7 @@ def main() -> None:
         argument_spec={
             **setup.DESCRIBED,
             **argspec.RUNTIME,
+            **argspec.FOLLOWED,
             "backup": {"type": "str", "default": "latest"},
             "only": {"type": "list", "elements": "str", "default": []},
             "scratch": setup.elsewhere(),

@@ -95,6 +95,7 @@ options:
 extends_documentation_fragment:
   - day2.ops.application
   - day2.ops.application.runtime
+  - day2.ops.application.followed
   - day2.ops.repository
   - day2.ops.datastores
   - day2.ops.datastores.into
@@ -215,6 +216,7 @@ def main() -> None:
         argument_spec={
             **setup.DESCRIBED,
             **argspec.RUNTIME,
+            **argspec.FOLLOWED,
             "backup": {"type": "str", "default": "latest"},
             "before": {"type": "str"},
             "from_instance": {"type": "str"},

@@ -16,17 +16,29 @@ from .._platform.application import Application
 from .base import Engine
 from .files import Files
 from .mariadb import MariaDB
+from .mongodb import MongoDB
 from .mysql_server import MySQL
 from .postgresql import PostgreSQL
+from .redis import Redis
 from .sqlite import SQLite
 
-Kind = Union[type[Files], type[MariaDB], type[MySQL], type[PostgreSQL], type[SQLite]]
+Kind = Union[
+    type[Files],
+    type[MariaDB],
+    type[MongoDB],
+    type[MySQL],
+    type[PostgreSQL],
+    type[Redis],
+    type[SQLite],
+]
 
 KINDS: Mapping[str, Kind] = {
     "files": Files,
     "mariadb": MariaDB,
+    "mongodb": MongoDB,
     "mysql": MySQL,
     "postgresql": PostgreSQL,
+    "redis": Redis,
     "sqlite": SQLite,
 }
 

@@ -40,6 +40,8 @@ _BY_ENGINE = {
     # Debian 12 and 13 have no package of them.
     "mysql": Tools((("mysqldump",), ("mysql",))),
     "postgresql": Tools((("pg_dump",), ("pg_restore",)), ("postgresql-client",)),
+    "redis": Tools((("redis-cli", "valkey-cli"), ("redis-server", "valkey-server")), ("redis-tools", "redis-server")),
+    "mongodb": Tools((("mongodump",), ("mongorestore",))),  # in no Debian; MongoDB has packages of its own
 }
 _DOCKER = Tools((("docker",),))
 
@@ -47,6 +49,8 @@ _DOCKER = Tools((("docker",),))
 PIP = {
     "pymysql": ("PyMySQL>=1.1.0", "cryptography>=41.0.0"),  # for caching_sha2_password without TLS
     "psycopg": ("psycopg[binary]>=3.1.18",),
+    "redis": ("redis>=5.0.0",),
+    "pymongo": ("pymongo>=4.6.0",),
     "docker": ("docker>=7.0.0", "requests>=2.31.0"),
 }
 VENV_PACKAGES = ("python3-venv",)

@@ -53,6 +53,7 @@ def stage(operation: Operation, engine: Engine, part: Part, directory: Optional[
     with at(str(engine.datastore), stage="load"):
         operation.restic.patiently(lambda: _load(operation, engine, part, scratch, directory))
     with at(str(engine.datastore), stage="compare"):
+        operation.context.progress.begin("compare", str(engine.datastore))
         found = engine.staged(part, scratch)
         differences = part.fingerprint.differences(found)
         if differences:
@@ -64,6 +65,7 @@ def stage(operation: Operation, engine: Engine, part: Part, directory: Optional[
 
 
 def _load(operation: Operation, engine: Engine, part: Part, scratch: str, directory: Optional[Path]) -> None:
+    operation.context.progress.begin("load", str(engine.datastore), part.bytes)
     engine.stage(part, scratch, directory)
     if isinstance(engine, Files):
         for target, include in engine.stage_targets(scratch).items():

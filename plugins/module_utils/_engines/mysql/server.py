@@ -22,7 +22,7 @@ from ..._core.place import Place
 from ..._platform import access as ways
 from ..._platform.access import Access
 from ..._platform.application import Application
-from ..base import DumpOptions, Reach, Session, Target
+from ..base import Chosen, DumpOptions, Reach, Session, Target
 from . import accounts, catalog, connection, describe, snapshot, staging, swapping
 from .connection import Sql, SqlError, name
 from .flavours import Flavour, version_of
@@ -195,6 +195,9 @@ class SqlServer:
         with self.session() as sql:
             return staging.accepts(self, sql, part)
 
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        raise Refused(f"{self.datastore} is restored as a whole")
+
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         kept = self._accounts(part)
         if not kept and part.facts.get("accounts"):
@@ -330,6 +333,9 @@ class SqlServer:
         self._check_scratch(scratch)
         old = self.context.scratch_name(self.datastore.name, "old")
         swapping.swap(self, part, scratch, old, step)
+
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        raise Refused(f"{self.datastore} is restored as a whole")
 
     def undo(self, step: Step) -> None:
         swapping.undo(self, step)
