@@ -176,7 +176,7 @@ def _forward(
     _drop_damaged(server, sql, plan, plan.damaged)
     step.save(phase=RENAME)
     try:
-        _rename(server, sql, moves(plan), plan.live, step)
+        _rename(server, sql, moves(plan), plan.live)
     except SqlError as error:
         if error.code not in _DAMAGED:
             raise
@@ -184,7 +184,7 @@ def _forward(
         plan = dataclasses.replace(plan, damaged=(*plan.damaged, *found))
         step.save(plan=plan.to_json())
         _drop_damaged(server, sql, plan, found)
-        _rename(server, sql, moves(plan), plan.live, step)
+        _rename(server, sql, moves(plan), plan.live)
     step.save(phase=REBUILD)
     _charset(sql, plan.live, after)
     _point_defaults(sql, plan.live, plan.scratch)
@@ -234,18 +234,15 @@ def _dismantle(sql: Sql, raw: Sql, database: str) -> None:
         definitions.drop(raw, database, one)
 
 
-def _rename(server: SqlServer, sql: Sql, wanted: Sequence[tuple[str, str, str]], live: str, step: Step) -> None:
+def _rename(server: SqlServer, sql: Sql, wanted: Sequence[tuple[str, str, str]], live: str) -> None:
     """All tables in one statement, so that there is nothing in between; one by one only where the server
-    needs too much memory for it. Then the journal says before each which one it is, and what `undo` finds
-    is some tables here and some there."""
+    needs too much memory for it. Killed in between, `undo` finds some tables here and some there."""
     if not wanted:
         return
     sql.execute("SET SESSION foreign_key_checks = 0")
     clauses = [f"{qualified(source, table)} TO {qualified(target, table)}" for source, target, table in wanted]
     together = _at_once(server, sql, {source for source, _target, _table in wanted})
     for statement in [", ".join(clauses)] if together else clauses:
-        if not together:
-            step.save(moving=statement)
         try:
             sql.execute(f"RENAME TABLE {statement}")
         except SqlError as error:
@@ -345,19 +342,19 @@ def undo(server: SqlServer, step: Step) -> None:
     plan = Plan.from_json(step.data["plan"])
     with server.session() as sql, server.session(binary=True) as raw:
         if step.data["phase"] != PREPARED and catalog.exists(sql, plan.live):
-            _undo_objects_and_tables(server, sql, raw, plan, step)
+            _undo_objects_and_tables(server, sql, raw, plan)
         if not plan.existed and catalog.exists(sql, plan.live):
             _drop_if_empty(sql, plan.live)
         if catalog.exists(sql, plan.old):
             _drop_if_empty(sql, plan.old)
 
 
-def _undo_objects_and_tables(server: SqlServer, sql: Sql, raw: Sql, plan: Plan, step: Step) -> None:
+def _undo_objects_and_tables(server: SqlServer, sql: Sql, raw: Sql, plan: Plan) -> None:
     _dismantle(sql, raw, plan.live)
     back = moves_back(plan, *(_tables(sql, one) for one in (plan.live, plan.scratch, plan.old)))
     if not catalog.exists(sql, plan.scratch):  # what leaves the live database needs a place
         sql.execute(f"CREATE DATABASE {name(plan.scratch)}")
-    _rename(server, sql, back, plan.live, step)
+    _rename(server, sql, back, plan.live)
     there = [one.name for one in catalog.triggers(sql, plan.scratch)]
     if _tables(sql, plan.scratch):
         _make(server, raw, plan.scratch, [one for one in plan.staged_triggers if one.name not in there])
