@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 import time
 from pathlib import Path
@@ -116,6 +117,9 @@ def test_a_changed_value_is_found_by_the_full_fingerprint(
     part = back_up(engine, tmp_path / "dump", DumpOptions(level="full"))
     scratch = load(engine, part, tmp_path / "dump")
     assert part.fingerprint.differences(engine.staged(part, scratch)) == []
+    server.run("DROP TRIGGER t_big", database=scratch)  # its definer may do nothing here
+    objects = {**part.fingerprint.objects, "trigger": part.fingerprint.objects["trigger"] - 1}
+    part = dataclasses.replace(part, fingerprint=dataclasses.replace(part.fingerprint, objects=objects))
     for table, change in {
         "kinds": "UPDATE kinds SET hidden = 43 WHERE id = 1",
         "parents": "UPDATE parents SET name = CONCAT(name, ' ') WHERE id = 7",
