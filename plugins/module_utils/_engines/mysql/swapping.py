@@ -355,9 +355,11 @@ def _undo_objects_and_tables(server: SqlServer, sql: Sql, raw: Sql, plan: Plan) 
     if not catalog.exists(sql, plan.scratch):  # what leaves the live database needs a place
         sql.execute(f"CREATE DATABASE {name(plan.scratch)}")
     _rename(server, sql, back, plan.live)
-    there = [one.name for one in catalog.triggers(sql, plan.scratch)]
-    if _tables(sql, plan.scratch):
-        _make(server, raw, plan.scratch, [one for one in plan.staged_triggers if one.name not in there])
+    there = catalog.triggers(sql, plan.scratch)
+    if _tables(sql, plan.scratch) and len(there) < len(plan.staged_triggers):
+        for one in there:  # all of them again, because their order is that in which they are made
+            definitions.drop(raw, plan.scratch, one)
+        _make(server, raw, plan.scratch, plan.staged_triggers)
     if plan.existed:
         _charset(sql, plan.live, plan.charset)
         lost = [one for one in plan.objects if one.kind == "trigger" and _on(one, plan.damaged)]
