@@ -31,32 +31,33 @@ options:
           - What it is.
         type: str
         required: true
-        choices: [files, mariadb, postgresql, sqlite]
+        choices: [files, mariadb, postgresql, redis, sqlite]
       content:
         description:
           - V(data) is backed up and restored.
           - V(configuration) is backed up, and restored only when named.
+          - V(cache) is never backed up, and emptied by a restore (since 1.1.0). For redis.
         type: str
-        choices: [data, configuration]
+        choices: [data, configuration, cache]
         default: data
 
       container:
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(datastores[].host).
-          - For mariadb, postgresql, sqlite.
+          - For mariadb, postgresql, redis, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. For mariadb, postgresql.
+          - Name or address of the database server. For mariadb, postgresql, redis.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
+          - Port of the database server; the engine's default where not given. For mariadb, postgresql, redis.
         type: int
       socket:
         description:
-          - Path of the server's Unix socket (mariadb) or of the directory that holds it (postgresql).
+          - Path of the server's Unix socket (mariadb, redis) or of the directory that holds it (postgresql).
         type: path
       database:
         description:
@@ -64,7 +65,7 @@ options:
         type: str
       user:
         description:
-          - The database user that backs up and restores. For mariadb, postgresql.
+          - The database user that backs up and restores. For mariadb, postgresql, redis (an ACL user; the server's default one where not given).
         type: str
       password:
         description:
@@ -83,6 +84,22 @@ options:
         description:
           - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
         type: str
+      databases:
+        description:
+          - Numbers of the databases that are counted and restored; all of the server where not given. For redis.
+        type: list
+        elements: int
+        version_added: 1.1.0
+      tls:
+        description:
+          - Whether the server is reached by TLS; what the URL in password_url says where not given. For redis.
+        type: bool
+        version_added: 1.1.0
+      tls_ca:
+        description:
+          - File with the certificates of the authority that signed the server's own; the system's where not given. For redis.
+        type: path
+        version_added: 1.1.0
       newest:
         description:
           - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
@@ -122,8 +139,8 @@ options:
         elements: str
 
 requirements:
-  - mariadb-dump and mariadb, or pg_dump and pg_restore, where the server is
-  - PyMySQL, psycopg 3 and the Docker SDK for Python for the engines and containers in use; the role P(day2.ops.prepare#role) installs them
+  - mariadb-dump and mariadb, or pg_dump and pg_restore, or redis-cli and redis-server, where the server is
+  - PyMySQL, psycopg 3, redis-py and the Docker SDK for Python for the engines and containers in use; the role P(day2.ops.prepare#role) installs them
 """
 
     INTO = r"""
@@ -146,19 +163,19 @@ options:
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(into[].host).
-          - For mariadb, postgresql, sqlite.
+          - For mariadb, postgresql, redis, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. For mariadb, postgresql.
+          - Name or address of the database server. For mariadb, postgresql, redis.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
+          - Port of the database server; the engine's default where not given. For mariadb, postgresql, redis.
         type: int
       socket:
         description:
-          - Path of the server's Unix socket (mariadb) or of the directory that holds it (postgresql).
+          - Path of the server's Unix socket (mariadb, redis) or of the directory that holds it (postgresql).
         type: path
       database:
         description:
@@ -166,7 +183,7 @@ options:
         type: str
       user:
         description:
-          - The database user that backs up and restores. For mariadb, postgresql.
+          - The database user that backs up and restores. For mariadb, postgresql, redis (an ACL user; the server's default one where not given).
         type: str
       password:
         description:
@@ -185,6 +202,22 @@ options:
         description:
           - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
         type: str
+      databases:
+        description:
+          - Numbers of the databases that are counted and restored; all of the server where not given. For redis.
+        type: list
+        elements: int
+        version_added: 1.1.0
+      tls:
+        description:
+          - Whether the server is reached by TLS; what the URL in password_url says where not given. For redis.
+        type: bool
+        version_added: 1.1.0
+      tls_ca:
+        description:
+          - File with the certificates of the authority that signed the server's own; the system's where not given. For redis.
+        type: path
+        version_added: 1.1.0
       newest:
         description:
           - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
@@ -244,19 +277,19 @@ options:
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(scratch[].host).
-          - For mariadb, postgresql, sqlite.
+          - For mariadb, postgresql, redis, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. For mariadb, postgresql.
+          - Name or address of the database server. For mariadb, postgresql, redis.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
+          - Port of the database server; the engine's default where not given. For mariadb, postgresql, redis.
         type: int
       socket:
         description:
-          - Path of the server's Unix socket (mariadb) or of the directory that holds it (postgresql).
+          - Path of the server's Unix socket (mariadb, redis) or of the directory that holds it (postgresql).
         type: path
       database:
         description:
@@ -264,7 +297,7 @@ options:
         type: str
       user:
         description:
-          - The database user that backs up and restores. For mariadb, postgresql.
+          - The database user that backs up and restores. For mariadb, postgresql, redis (an ACL user; the server's default one where not given).
         type: str
       password:
         description:
@@ -283,6 +316,22 @@ options:
         description:
           - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
         type: str
+      databases:
+        description:
+          - Numbers of the databases that are counted and restored; all of the server where not given. For redis.
+        type: list
+        elements: int
+        version_added: 1.1.0
+      tls:
+        description:
+          - Whether the server is reached by TLS; what the URL in password_url says where not given. For redis.
+        type: bool
+        version_added: 1.1.0
+      tls_ca:
+        description:
+          - File with the certificates of the authority that signed the server's own; the system's where not given. For redis.
+        type: path
+        version_added: 1.1.0
       newest:
         description:
           - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.

@@ -405,6 +405,15 @@ class Redis:
     def finish(self, step: Step) -> None:
         swapping.finish(self._live(), step.data)
 
+    def shares(self, other: Redis) -> bool:
+        """Whether a database belongs to both."""
+        here, there = self.reach(), other.reach()
+        same = here.port == there.port and (
+            here.container == there.container if here.container else bool(set(here.hosts) & set(there.hosts))
+        )
+        mine, others = self._chosen, other._chosen
+        return same and (mine is None or others is None or bool(set(mine) & set(others)))
+
     def empty(self) -> None:
         """Remove all keys of a cache; repeatable."""
         with connected(self.way) as client:
