@@ -8,9 +8,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./lib.sh
 
 declare -A TAG_OF=([mariadb]=10.11 [postgres]=15 [systemd]=bookworm [apphost]=bookworm [bare]=bookworm
-  [redis]=7)
-declare -A BASE_OF=() # the Debian suite of an image, where it is not the usual one
-ORDER=(mariadb postgres redis bare systemd apphost) # apphost starts from systemd
+  [redis]=7 [valkey]=sid)
+declare -A BASE_OF=([valkey]=sid) # the Debian suite of an image, where it is not the usual one
+ORDER=(mariadb postgres redis valkey bare systemd apphost) # apphost starts from systemd
 
 build() { # NAME
   local name=$1 image log label started=$SECONDS context
