@@ -25,6 +25,7 @@ from .._core.journal import Journal
 from .._core.model import App, Fingerprint, Json, Part
 from .._engines.base import DumpOptions, Engine, Target
 from .._engines.files import Files
+from .._engines.redis import Redis
 from .._platform import consumers, services
 from .._platform.consumer import PROCESS, Consumer, Usage, merged
 from .._store import catalogue
@@ -63,6 +64,7 @@ class Plan:
     targets: Mapping[str, Target]
     into: Mapping[str, Mapping[str, Any]]  # options that are different, by datastore
     named: Sequence[Consumer]  # what `stop` names
+    caches: Sequence[str] = ()  # that are emptied once the data are swapped
 
     @property
     def replaced(self) -> list[Engine]:
@@ -126,7 +128,13 @@ def _plan(operation: Operation, request: Request, into: Sequence[Mapping[str, An
     entry = known.choose(request.backup, before)
     manifest = catalogue.manifest_of(operation.restic, entry, context)
     elsewhere = operation.redirected(into, "into")
-    pairs = staging.chosen(manifest.parts, operation, request.only)
+    caches = [name for name in operation.caches if not request.only or name in request.only]
+    only = [name for name in request.only if name not in caches]
+    if request.only and not only:
+        raise Refused(
+            "only names nothing but caches, which no backup holds", hint="Name what is to be restored as well."
+        )
+    pairs = staging.chosen(manifest.parts, operation, only)
     pairs = [(elsewhere.get(engine.datastore.name, engine), part) for engine, part in pairs]
     stray = [name for name in elsewhere if all(engine.datastore.name != name for engine, part in pairs)]
     if stray:
@@ -140,13 +148,28 @@ def _plan(operation: Operation, request: Request, into: Sequence[Mapping[str, An
             targets[name] = _target(engine, request)
             for warning in engine.accepts(part):
                 context.warn(f"{engine.datastore}: {warning}")
+            if isinstance(engine, Redis):
+                engine.fits(part)
             _compare_revision(operation, engine, part, targets[name])
+    for name in caches:
+        with at(str(operation.caches[name].datastore)):
+            _check_cache(operation, operation.caches[name], [engine for engine, part in pairs])
     keys.check(operation, manifest.data_keys, request.data_keys)
     overlay = {
         entry["datastore"]: {k: v for k, v in entry.items() if k != "datastore" and v is not None} for entry in into
     }
     named = services.named(request.stop)
-    return Plan(entry, manifest, pairs, targets, overlay, named)
+    return Plan(entry, manifest, pairs, targets, overlay, named, caches)
+
+
+def _check_cache(operation: Operation, cache: Redis, restored: Sequence[Engine]) -> None:
+    cache.ping()
+    for engine in (*operation.kept.values(), *restored):
+        if isinstance(engine, Redis) and cache.shares(engine):
+            raise Refused(
+                f"the cache would be emptied, and {engine.datastore} is in it",
+                hint="Give both the databases that are theirs (`databases`).",
+            )
 
 
 def _catalogue(operation: Operation, source: App, backup: str) -> catalogue.Catalogue:
@@ -221,6 +244,7 @@ def _restore(operation: Operation, request: Request, plan: Plan, held: locks.Hel
         plan.entry.id,
         {e.datastore.name: _without_password(plan, e) for e, part in plan.pairs},
         request.accounts,
+        plan.caches,
     )
     engines = {engine.datastore.name: engine for engine, part in plan.pairs}
     phases: dict[str, float] = {}
@@ -366,6 +390,7 @@ def _report(plan: Plan) -> Json:
         "age": plan.entry.age(clock.now()),
         "safety_backup": "",
         "accounts": [],
+        "flushed": list(plan.caches),
         "phases": {},
         "seconds": 0.0,
         "datastores": {
