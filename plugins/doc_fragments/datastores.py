@@ -31,7 +31,7 @@ options:
           - What it is.
         type: str
         required: true
-        choices: [files, mariadb, postgresql, sqlite]
+        choices: [files, mariadb, mongodb, postgresql, sqlite]
       content:
         description:
           - V(data) is backed up and restored.
@@ -44,15 +44,15 @@ options:
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(datastores[].host).
-          - For mariadb, postgresql, sqlite.
+          - For mariadb, mongodb, postgresql, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. For mariadb, postgresql.
+          - Name or address of the database server. For mariadb, mongodb, postgresql.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
+          - Port of the database server; the engine's default where not given. For mariadb, mongodb, postgresql.
         type: int
       socket:
         description:
@@ -60,11 +60,11 @@ options:
         type: path
       database:
         description:
-          - Name of the database. Required for mariadb and postgresql.
+          - Name of the database. Required for mariadb, mongodb and postgresql.
         type: str
       user:
         description:
-          - The database user that backs up and restores. For mariadb, postgresql.
+          - The database user that backs up and restores. For mariadb, mongodb, postgresql.
         type: str
       password:
         description:
@@ -83,17 +83,49 @@ options:
         description:
           - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
         type: str
+      auth_database:
+        description:
+          - Database in which the user was made (C(authSource)); what the URL in O(datastores[].password_url) says, or V(admin), where not given.
+            For mongodb.
+        type: str
+        version_added: 1.1.0
+      replica_set:
+        description:
+          - Name of the replica set whose primary is looked for, with O(datastores[].host) as one of its members. Without it the one server is used
+            that was named, as always in a container. For mongodb.
+        type: str
+        version_added: 1.1.0
+      tls:
+        description:
+          - Whether the server is reached by TLS; what the URL in O(datastores[].password_url) says where not given. For mongodb.
+        type: bool
+        version_added: 1.1.0
+      tls_ca:
+        description:
+          - File with the certificates of the authority that signed the server's own; the system's where not given. For mongodb.
+        type: path
+        version_added: 1.1.0
+      connect_retries:
+        description:
+          - How often connecting is tried again when nobody answers; 5 where not given. A refused login is not tried again. For mongodb.
+        type: int
+        version_added: 1.1.0
+      connect_delay:
+        description:
+          - Seconds between two tries to connect; 5 where not given. For mongodb.
+        type: int
+        version_added: 1.1.0
       newest:
         description:
-          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, mongodb, postgresql, sqlite.
         type: dict
         suboptions:
           table:
-            description: Name of the table.
+            description: Name of the table, of the collection in mongodb.
             type: str
             required: true
           column:
-            description: Name of the column.
+            description: Name of the column, of the field in mongodb (C(meta.created) for one in a document).
             type: str
             required: true
       path:
@@ -122,8 +154,8 @@ options:
         elements: str
 
 requirements:
-  - mariadb-dump and mariadb, or pg_dump and pg_restore, where the server is
-  - PyMySQL, psycopg 3 and the Docker SDK for Python for the engines and containers in use; the role P(day2.ops.prepare#role) installs them
+  - mariadb-dump and mariadb, or pg_dump and pg_restore, or mongodump and mongorestore, where the server is
+  - PyMySQL, psycopg 3, pymongo and the Docker SDK for Python for the engines and containers in use; the role P(day2.ops.prepare#role) installs them
 """
 
     INTO = r"""
@@ -146,15 +178,15 @@ options:
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(into[].host).
-          - For mariadb, postgresql, sqlite.
+          - For mariadb, mongodb, postgresql, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. For mariadb, postgresql.
+          - Name or address of the database server. For mariadb, mongodb, postgresql.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
+          - Port of the database server; the engine's default where not given. For mariadb, mongodb, postgresql.
         type: int
       socket:
         description:
@@ -162,11 +194,11 @@ options:
         type: path
       database:
         description:
-          - Name of the database. Required for mariadb and postgresql.
+          - Name of the database. Required for mariadb, mongodb and postgresql.
         type: str
       user:
         description:
-          - The database user that backs up and restores. For mariadb, postgresql.
+          - The database user that backs up and restores. For mariadb, mongodb, postgresql.
         type: str
       password:
         description:
@@ -185,17 +217,49 @@ options:
         description:
           - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
         type: str
+      auth_database:
+        description:
+          - Database in which the user was made (C(authSource)); what the URL in O(into[].password_url) says, or V(admin), where not given.
+            For mongodb.
+        type: str
+        version_added: 1.1.0
+      replica_set:
+        description:
+          - Name of the replica set whose primary is looked for, with O(into[].host) as one of its members. Without it the one server is used
+            that was named, as always in a container. For mongodb.
+        type: str
+        version_added: 1.1.0
+      tls:
+        description:
+          - Whether the server is reached by TLS; what the URL in O(into[].password_url) says where not given. For mongodb.
+        type: bool
+        version_added: 1.1.0
+      tls_ca:
+        description:
+          - File with the certificates of the authority that signed the server's own; the system's where not given. For mongodb.
+        type: path
+        version_added: 1.1.0
+      connect_retries:
+        description:
+          - How often connecting is tried again when nobody answers; 5 where not given. A refused login is not tried again. For mongodb.
+        type: int
+        version_added: 1.1.0
+      connect_delay:
+        description:
+          - Seconds between two tries to connect; 5 where not given. For mongodb.
+        type: int
+        version_added: 1.1.0
       newest:
         description:
-          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, mongodb, postgresql, sqlite.
         type: dict
         suboptions:
           table:
-            description: Name of the table.
+            description: Name of the table, of the collection in mongodb.
             type: str
             required: true
           column:
-            description: Name of the column.
+            description: Name of the column, of the field in mongodb (C(meta.created) for one in a document).
             type: str
             required: true
       path:
@@ -244,15 +308,15 @@ options:
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(scratch[].host).
-          - For mariadb, postgresql, sqlite.
+          - For mariadb, mongodb, postgresql, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. For mariadb, postgresql.
+          - Name or address of the database server. For mariadb, mongodb, postgresql.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
+          - Port of the database server; the engine's default where not given. For mariadb, mongodb, postgresql.
         type: int
       socket:
         description:
@@ -260,11 +324,11 @@ options:
         type: path
       database:
         description:
-          - Name of the database. Required for mariadb and postgresql.
+          - Name of the database. Required for mariadb, mongodb and postgresql.
         type: str
       user:
         description:
-          - The database user that backs up and restores. For mariadb, postgresql.
+          - The database user that backs up and restores. For mariadb, mongodb, postgresql.
         type: str
       password:
         description:
@@ -283,17 +347,49 @@ options:
         description:
           - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
         type: str
+      auth_database:
+        description:
+          - Database in which the user was made (C(authSource)); what the URL in O(scratch[].password_url) says, or V(admin), where not given.
+            For mongodb.
+        type: str
+        version_added: 1.1.0
+      replica_set:
+        description:
+          - Name of the replica set whose primary is looked for, with O(scratch[].host) as one of its members. Without it the one server is used
+            that was named, as always in a container. For mongodb.
+        type: str
+        version_added: 1.1.0
+      tls:
+        description:
+          - Whether the server is reached by TLS; what the URL in O(scratch[].password_url) says where not given. For mongodb.
+        type: bool
+        version_added: 1.1.0
+      tls_ca:
+        description:
+          - File with the certificates of the authority that signed the server's own; the system's where not given. For mongodb.
+        type: path
+        version_added: 1.1.0
+      connect_retries:
+        description:
+          - How often connecting is tried again when nobody answers; 5 where not given. A refused login is not tried again. For mongodb.
+        type: int
+        version_added: 1.1.0
+      connect_delay:
+        description:
+          - Seconds between two tries to connect; 5 where not given. For mongodb.
+        type: int
+        version_added: 1.1.0
       newest:
         description:
-          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, mongodb, postgresql, sqlite.
         type: dict
         suboptions:
           table:
-            description: Name of the table.
+            description: Name of the table, of the collection in mongodb.
             type: str
             required: true
           column:
-            description: Name of the column.
+            description: Name of the column, of the field in mongodb (C(meta.created) for one in a document).
             type: str
             required: true
       path:

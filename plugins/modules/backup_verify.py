@@ -48,6 +48,8 @@ options:
       sql:
         description:
           - A query; the first column of its first row is looked at. Runs read-only on the scratch copy.
+          - "For mongodb a pipeline in JSON, C({\"collection\": \"orders\", \"pipeline\": [{\"$count\": \"n\"}]}); the first value of its first
+            document but C(_id) is looked at."
         type: str
       value:
         description:

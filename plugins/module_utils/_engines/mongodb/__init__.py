@@ -47,7 +47,7 @@ class MongoDB:
         "auth_database": {"type": "str"},
         "replica_set": {"type": "str"},
         "tls": {"type": "bool"},
-        "tls_ca_file": {"type": "path"},
+        "tls_ca": {"type": "path"},
         "connect_retries": {"type": "int"},
         "connect_delay": {"type": "int"},
         "newest": {
