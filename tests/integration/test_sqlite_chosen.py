@@ -151,7 +151,7 @@ def test_a_table_beside_is_for_looking_things_up(bench: Bench, path: Path) -> No
     plan = rows(path, "EXPLAIN QUERY PLAN SELECT * FROM booking_restored WHERE id = 3")
     assert "INTEGER PRIMARY KEY" in plan[0][3]
     assert rows(path, f'SELECT COUNT(*) FROM "{ODD.replace(chr(34), chr(34) * 2)}_restored"') == [(1,)]
-    with pytest.raises(Refused, match='there is a table "booking_restored" already.*another include_suffix'):
+    with pytest.raises(Refused, match=r'there is a table "booking_restored" already.*another include_suffix'):
         engine.check_chosen(part, chosen)
 
 

@@ -23,6 +23,7 @@ from .._core.place import HostPlace, Place
 from .._platform.application import Application
 from . import sqlite_chosen, sqlite_file, sqlite_fingerprint, sqlite_swap
 from .base import Chosen, DumpOptions, Reach, Session, Target
+from .chosen import refuse_unknown
 from .sqlite_file import opened, opened_live, pragma
 from .sqlite_place import Location, locate
 from .sqlite_stream import FileLoader, SQLiteSnapshot
@@ -177,6 +178,7 @@ class SQLite:
         return []
 
     def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        refuse_unknown(part, chosen)
         return sqlite_chosen.check(self.path, part.facts.get("encoding"), chosen, self.wait)
 
     def create_accounts(self, part: Part, mode: str) -> list[str]:

@@ -11,7 +11,6 @@ chosen ones of it are swapped then. Accounts are left alone.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from .._core.errors import Refused
 from .._core.model import Fingerprint, Part
 from .._engines import files_tree
 from .._engines.base import Chosen, Engine, Target
+from .._engines.chosen import nearest, resolved
 from .._engines.files import Files
 from .setup import Operation
 
@@ -90,7 +90,7 @@ def share(operation: Operation, engine: Engine, part: Part, chosen: Chosen) -> S
     """What of a part is meant; names that it does not hold are refused."""
     if isinstance(engine, Files):
         return _paths(operation, engine, part, chosen)
-    names = (_resolved(name, part) for name in chosen.names)
+    names = (resolved(name, part) for name in chosen.names)
     exact = dataclasses.replace(chosen, names=tuple(dict.fromkeys(names)))
     return Share(exact, _tables(part.fingerprint, exact))
 
@@ -101,32 +101,6 @@ def share(operation: Operation, engine: Engine, part: Part, chosen: Chosen) -> S
 def _tables(found: Fingerprint, chosen: Chosen) -> Fingerprint:
     tables = {chosen.target(name): found.tables[name] for name in chosen.names if name in found.tables}
     return Fingerprint(found.level, tables)
-
-
-def _resolved(name: str, part: Part) -> str:
-    """The name as the fingerprint has it: exact, else with the schema that was left out (`public` first)."""
-    held = part.fingerprint.tables
-    if name in held:
-        return name
-    plain = {one: one.replace('"', "") for one in held}
-    for wanted in (name, f"public.{name}"):
-        for one, spelled in plain.items():
-            if spelled == wanted:
-                return one
-    ends = [one for one, spelled in plain.items() if part.engine == "postgresql" and spelled.endswith(f".{name}")]
-    if len(ends) == 1:
-        return ends[0]
-    if ends:
-        raise Refused(f'include: there are several tables "{name}"', hint=f"Name one of {', '.join(sorted(ends))}.")
-    near = nearest(name, (*held, *(spelled.rpartition(".")[2] for spelled in plain.values())))
-    raise Refused(
-        f'include: the backup of {part.datastore} holds no table or collection "{name}"',
-        hint=f"Did you mean {near}?" if near else "Views and other objects are restored with the whole datastore only.",
-    )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    return ", ".join(difflib.get_close_matches(name, sorted(set(known)), 3))
 
 
 # Paths -------------------------------------------------------------------------------------------
