@@ -161,40 +161,40 @@ def test_chosen_tables_come_back_and_the_others_stay(shop: Shop) -> None:
     assert warnings_of(engine) == []
 
 
-def test_a_table_that_is_gone_comes_back_alone(shop: Shop) -> None:
-    shop.run("DROP TABLE order_lines")
-    before = shop.witness()
-    shop.restore(Chosen(("order_lines",)))
-    wanted = {**before, **{key: shop.then[key] for key in ("rows `order_lines`", "definition `order_lines`")}}
-    assert content.differences(wanted, shop.witness()) == []
+def test_a_table_that_is_gone_comes_back_alone(on_host: Shop) -> None:
+    on_host.run("DROP TABLE order_lines")
+    before = on_host.witness()
+    on_host.restore(Chosen(("order_lines",)))
+    wanted = {**before, **{key: on_host.then[key] for key in ("rows `order_lines`", "definition `order_lines`")}}
+    assert content.differences(wanted, on_host.witness()) == []
 
 
-def test_a_table_with_its_own_history_comes_back(shop: Shop) -> None:
-    shop.run("DELETE FROM versioned")
-    wanted = expected(shop.then, shop.witness(), "versioned")
+def test_a_table_with_its_own_history_comes_back(on_host: Shop) -> None:
+    on_host.run("DELETE FROM versioned")
+    wanted = expected(on_host.then, on_host.witness(), "versioned")
     del wanted["rows `totals`"]
-    shop.restore(Chosen(("versioned",)))
-    found = shop.witness()
+    on_host.restore(Chosen(("versioned",)))
+    found = on_host.witness()
     del found["rows `totals`"]
-    if shop.engine().carries_history:
+    if on_host.engine().carries_history:
         assert content.differences(wanted, found) == []
-    assert shop.rows("SELECT v FROM versioned") == [("now",)]
+    assert on_host.rows("SELECT v FROM versioned") == [("now",)]
 
 
-def test_a_table_that_draws_from_a_sequence_goes_on_with_the_live_one(shop: Shop) -> None:
-    shop.run(
+def test_a_table_that_draws_from_a_sequence_goes_on_with_the_live_one(on_host: Shop) -> None:
+    on_host.run(
         "CREATE SEQUENCE numbers START WITH 100",
         "CREATE TABLE drawn (id INT PRIMARY KEY DEFAULT NEXTVAL(numbers), v VARCHAR(10))",
         "INSERT INTO drawn (v) VALUES ('a'), ('b')",
     )
-    shop.part = back_up(shop.engine(), shop.directory / "dump")
-    definition = shop.witness()["definition `drawn`"]
-    shop.run("INSERT INTO drawn (v) VALUES ('c')", "DELETE FROM drawn WHERE v = 'a'")
-    shop.restore(Chosen(("drawn",)))
-    shop.restore(Chosen(("drawn",), "_x"))
-    assert shop.rows("SELECT v FROM drawn ORDER BY id") == [("a",), ("b",)] == shop.rows("SELECT v FROM drawn_x")
-    assert shop.witness()["definition `drawn`"] == definition
-    shop.run("INSERT INTO drawn (v) VALUES ('next')")
+    on_host.part = back_up(on_host.engine(), on_host.directory / "dump")
+    definition = on_host.witness()["definition `drawn`"]
+    on_host.run("INSERT INTO drawn (v) VALUES ('c')", "DELETE FROM drawn WHERE v = 'a'")
+    on_host.restore(Chosen(("drawn",)))
+    on_host.restore(Chosen(("drawn",), "_x"))
+    assert on_host.rows("SELECT v FROM drawn ORDER BY id") == [("a",), ("b",)] == on_host.rows("SELECT v FROM drawn_x")
+    assert on_host.witness()["definition `drawn`"] == definition
+    on_host.run("INSERT INTO drawn (v) VALUES ('next')")
 
 
 def test_tables_beside_are_for_looking_things_up(shop: Shop) -> None:
@@ -255,23 +255,23 @@ def test_rows_that_would_refer_to_nothing_refuse_the_swap(shop: Shop) -> None:
     assert shop.rows("SELECT COUNT(*) FROM orders") == [(30,)]
 
 
-def test_a_parent_with_another_key_refuses_the_swap(shop: Shop) -> None:
-    shop.run(
+def test_a_parent_with_another_key_refuses_the_swap(on_host: Shop) -> None:
+    on_host.run(
         "ALTER TABLE orders DROP FOREIGN KEY orders_customer",
         "ALTER TABLE customers CHANGE COLUMN id number INT AUTO_INCREMENT",
     )
-    refused(shop, ORDERS, "orders_customer of orders does not fit customers", False)
+    refused(on_host, ORDERS, "orders_customer of orders does not fit customers", False)
 
 
-def test_what_the_live_database_does_not_allow_is_refused(shop: Shop) -> None:
-    shop.run("CREATE VIEW orders_x AS SELECT 1", "CREATE TABLE orders_y (id INT)")
-    refused(shop, Chosen(("orders",), "_x"), 'a view "orders_x" already')
-    refused(shop, Chosen(("orders",), "_y"), 'a base table "orders_y" already')
-    refused(shop, Chosen(("orders",), "_" * 60), "longer than 64 characters")
-    refused(shop, Chosen(("order",)), r'holds no table or collection "order".*Did you mean .*orders')
-    refused(shop, Chosen(("totals",)), 'holds no table or collection "totals"')
-    shop.run("DROP TABLE order_lines", "CREATE VIEW order_lines AS SELECT 1")
-    refused(shop, Chosen(("order_lines",)), '"order_lines" is a view in the live database')
+def test_what_the_live_database_does_not_allow_is_refused(on_host: Shop) -> None:
+    on_host.run("CREATE VIEW orders_x AS SELECT 1", "CREATE TABLE orders_y (id INT)")
+    refused(on_host, Chosen(("orders",), "_x"), 'a view "orders_x" already')
+    refused(on_host, Chosen(("orders",), "_y"), 'a base table "orders_y" already')
+    refused(on_host, Chosen(("orders",), "_" * 60), "longer than 64 characters")
+    refused(on_host, Chosen(("order",)), r'holds no table or collection "order".*Did you mean .*orders')
+    refused(on_host, Chosen(("totals",)), 'holds no table or collection "totals"')
+    on_host.run("DROP TABLE order_lines", "CREATE VIEW order_lines AS SELECT 1")
+    refused(on_host, Chosen(("order_lines",)), '"order_lines" is a view in the live database')
 
 
 def test_another_database_that_refers_to_a_chosen_table_is_named(on_host: Shop) -> None:
@@ -327,28 +327,28 @@ def test_a_damaged_table_is_replaced_alone(on_host: Shop) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", "_restored"])
-def test_killed_at_any_write_of_the_journal_it_is_undone(shop: Shop, suffix: str) -> None:
-    chosen, before, phases, number = Chosen(ORDERS.names, suffix), shop.witness(), [], 1
+def test_killed_at_any_write_of_the_journal_it_is_undone(on_host: Shop, suffix: str) -> None:
+    chosen, before, phases, number = Chosen(ORDERS.names, suffix), on_host.witness(), [], 1
     while True:
         for after in (False, True):
-            engine = shop.engine()
-            scratch = load(engine, shop.part, shop.directory / "dump")
-            step = killed_step(shop.directory, number, after)
+            engine = on_host.engine()
+            scratch = load(engine, on_host.part, on_host.directory / "dump")
+            step = killed_step(on_host.directory, number, after)
             try:
-                engine.swap_chosen(shop.part, scratch, chosen, step)
+                engine.swap_chosen(on_host.part, scratch, chosen, step)
             except Killed:
                 phases.append(step.data.get("phase"))
-                shop.engine().undo(read_step(shop.directory))
-                shop.engine().undo(read_step(shop.directory))
-                assert content.differences(before, shop.witness()) == [], (number, after)
+                on_host.engine().undo(read_step(on_host.directory))
+                on_host.engine().undo(read_step(on_host.directory))
+                assert content.differences(before, on_host.witness()) == [], (number, after)
                 engine.drop_scratch(scratch)
-                assert shop.left() == []
+                assert on_host.left() == []
                 continue
             assert phases[1::2] == ["prepared", "dismantle", "rename", "rebuild", "swapped"]
-            assert shop.rows(f"SELECT COUNT(*) FROM order_lines{suffix}") == [(90,)]
-            engine.finish(read_step(shop.directory))
-            engine.finish(read_step(shop.directory))
-            assert shop.left() == []
+            assert on_host.rows(f"SELECT COUNT(*) FROM order_lines{suffix}") == [(90,)]
+            engine.finish(read_step(on_host.directory))
+            engine.finish(read_step(on_host.directory))
+            assert on_host.left() == []
             return
         number += 1
 

@@ -157,13 +157,18 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Shop]]
 
 
 @pytest.fixture
-def shop(postgres: Postgres, postgres_database: str, tmp_path: Path, seeds: dict[str, Shop]) -> Iterator[Shop]:
+def shop(
+    postgres: Postgres,
+    postgres_database: str,
+    tmp_path: Path,
+    seeds: dict[str, Shop],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Shop:
     if postgres.kind not in seeds:
         name = f"seed{secrets.token_hex(3)}"
         roles = {role: f"{name}_{role}" for role in ("owner", "reader")}
         postgres.run(f"CREATE DATABASE {name}")
-        directory = tmp_path / "seed"
-        directory.mkdir()
+        directory = tmp_path_factory.mktemp("seed")
         seed = seeds[postgres.kind] = Shop(postgres, name, directory, roles)
         seed.run(SHOP)
         seed.back_up()
@@ -171,7 +176,7 @@ def shop(postgres: Postgres, postgres_database: str, tmp_path: Path, seeds: dict
     seed = seeds[postgres.kind]
     postgres.run(f"CREATE DATABASE {postgres_database} TEMPLATE {seed.database}")
     shutil.copy(seed.directory / "dump", tmp_path / "dump")
-    yield dataclasses.replace(seed, database=postgres_database, directory=tmp_path)
+    return dataclasses.replace(seed, database=postgres_database, directory=tmp_path)
 
 
 def wanted(then: dict[str, Any], now: dict[str, Any], *tables: str) -> dict[str, Any]:
