@@ -31,7 +31,7 @@ options:
           - What it is.
         type: str
         required: true
-        choices: [files, mariadb, postgresql, sqlite]
+        choices: [files, mariadb, mysql, postgresql, sqlite]
       content:
         description:
           - V(data) is backed up and restored.
@@ -44,27 +44,27 @@ options:
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(datastores[].host).
-          - For mariadb, postgresql, sqlite.
+          - For mariadb, mysql, postgresql, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. For mariadb, postgresql.
+          - Name or address of the database server. For mariadb, mysql, postgresql.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
+          - Port of the database server; the engine's default where not given. For mariadb, mysql, postgresql.
         type: int
       socket:
         description:
-          - Path of the server's Unix socket (mariadb) or of the directory that holds it (postgresql).
+          - Path of the server's Unix socket (mariadb, mysql) or of the directory that holds it (postgresql).
         type: path
       database:
         description:
-          - Name of the database. Required for mariadb and postgresql.
+          - Name of the database. Required for mariadb, mysql and postgresql.
         type: str
       user:
         description:
-          - The database user that backs up and restores. For mariadb, postgresql.
+          - The database user that backs up and restores. For mariadb, mysql, postgresql.
         type: str
       password:
         description:
@@ -81,11 +81,11 @@ options:
         type: str
       run_as:
         description:
-          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
+          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, mysql, postgresql.
         type: str
       newest:
         description:
-          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, mysql, postgresql, sqlite.
         type: dict
         suboptions:
           table:
@@ -122,7 +122,7 @@ options:
         elements: str
 
 requirements:
-  - mariadb-dump and mariadb, or pg_dump and pg_restore, where the server is
+  - mariadb-dump and mariadb, mysqldump and mysql (MySQL's own), or pg_dump and pg_restore, where the server is
   - PyMySQL, psycopg 3 and the Docker SDK for Python for the engines and containers in use; the role P(day2.ops.prepare#role) installs them
 """
 
@@ -146,27 +146,27 @@ options:
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(into[].host).
-          - For mariadb, postgresql, sqlite.
+          - For mariadb, mysql, postgresql, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. For mariadb, postgresql.
+          - Name or address of the database server. For mariadb, mysql, postgresql.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
+          - Port of the database server; the engine's default where not given. For mariadb, mysql, postgresql.
         type: int
       socket:
         description:
-          - Path of the server's Unix socket (mariadb) or of the directory that holds it (postgresql).
+          - Path of the server's Unix socket (mariadb, mysql) or of the directory that holds it (postgresql).
         type: path
       database:
         description:
-          - Name of the database. Required for mariadb and postgresql.
+          - Name of the database. Required for mariadb, mysql and postgresql.
         type: str
       user:
         description:
-          - The database user that backs up and restores. For mariadb, postgresql.
+          - The database user that backs up and restores. For mariadb, mysql, postgresql.
         type: str
       password:
         description:
@@ -183,11 +183,11 @@ options:
         type: str
       run_as:
         description:
-          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
+          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, mysql, postgresql.
         type: str
       newest:
         description:
-          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, mysql, postgresql, sqlite.
         type: dict
         suboptions:
           table:
@@ -244,27 +244,27 @@ options:
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(scratch[].host).
-          - For mariadb, postgresql, sqlite.
+          - For mariadb, mysql, postgresql, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. For mariadb, postgresql.
+          - Name or address of the database server. For mariadb, mysql, postgresql.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql.
+          - Port of the database server; the engine's default where not given. For mariadb, mysql, postgresql.
         type: int
       socket:
         description:
-          - Path of the server's Unix socket (mariadb) or of the directory that holds it (postgresql).
+          - Path of the server's Unix socket (mariadb, mysql) or of the directory that holds it (postgresql).
         type: path
       database:
         description:
-          - Name of the database. Required for mariadb and postgresql.
+          - Name of the database. Required for mariadb, mysql and postgresql.
         type: str
       user:
         description:
-          - The database user that backs up and restores. For mariadb, postgresql.
+          - The database user that backs up and restores. For mariadb, mysql, postgresql.
         type: str
       password:
         description:
@@ -281,11 +281,11 @@ options:
         type: str
       run_as:
         description:
-          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
+          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, mysql, postgresql.
         type: str
       newest:
         description:
-          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, mysql, postgresql, sqlite.
         type: dict
         suboptions:
           table:
