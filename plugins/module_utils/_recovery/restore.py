@@ -183,7 +183,7 @@ def _check_cache(operation: Operation, cache: Redis, restored: Sequence[Engine])
 
 def _catalogue(operation: Operation, source: App, backup: str) -> catalogue.Catalogue:
     known = catalogue.read(operation.restic, source)
-    for sentence in known.unreadable():
+    for sentence in known.passed_over(backup):
         operation.context.warn(sentence)
     named = backup not in catalogue.CHOICES
     if source == operation.app and not (backup in known if named else known.entries):
