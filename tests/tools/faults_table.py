@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Write docs/faults.md from the results of the fault matrix (.venv/results/faults, one file for each cell).
 
-usage: faults_table.py [FILE]      A cell without a result, or with one of other sources than these, was not run.
+usage: faults_table.py [FILE]      A cell without a result, or with one of another test than this checkout's, was not run.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ What happens when something breaks, for each engine, place, operation and fault.
 | ✔ works | the operation came to its end all the same |
 | ✔ killed | nobody was left to say anything; the next run settled it |
 | ✘ | something of the above did not hold |
-| not run | no result of these sources |
+| not run | no result of this test |
 | n/a | cannot happen there, see the note |
 """
 
 
 def main(target: Path) -> int:
-    every, found, sources = cells(), results.read(), results.fingerprint()
-    mine = {cell.id: found[cell.id] for cell in every if found.get(cell.id, {}).get("sources") == sources}
+    every, found = cells(), results.read()
+    mine = {one.id: found[one.id] for one in every if found.get(one.id, {}).get("sources") == results.fingerprint(one)}
     target.write_text("\n".join(_document(every, mine)) + "\n", encoding="utf-8")
     counted = Counter(_state(cell, mine) for cell in every)
     print(

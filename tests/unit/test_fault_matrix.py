@@ -43,9 +43,9 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_table_shows_what_ran_and_says_what_did_not(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second, third, fourth = EVERY[:4]
     for cell, passed, sources in (
-        (first, True, results.fingerprint()),
-        (second, False, results.fingerprint()),
-        (third, True, "of another checkout"),
+        (first, True, results.fingerprint(first)),
+        (second, False, results.fingerprint(second)),
+        (third, True, "of another test"),
     ):
         results.Result(cell.id, passed, "error", "what is shown | here", sources=sources, when="2026").write()
     assert faults_table.main(stored) == 1
@@ -60,7 +60,7 @@ def test_the_table_shows_what_ran_and_says_what_did_not(stored: Path, capsys: py
 
 
 def test_a_cell_that_fails_leaves_its_reason(stored: Path) -> None:
-    with pytest.raises(AssertionError), results.recorded(EVERY[0], "x"):
+    with pytest.raises(AssertionError), results.recorded(EVERY[0]):
         raise AssertionError("left behind: a scratch copy")
     assert results.read()[EVERY[0].id]["why"] == "AssertionError: left behind: a scratch copy"
     assert not results.read()[EVERY[0].id]["passed"]

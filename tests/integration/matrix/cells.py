@@ -117,8 +117,8 @@ FAULTS = (
         r"killed by signal 9",
         at_host=True,
     ),
-    Fault("controller_gone", "controller gone in the middle (its pipes closed)", _all(WORKS)),
-    Fault("controller_hangs_up", "controller gone in the middle, and its terminal (SIGHUP)", _all(KILLED)),
+    Fault("controller_gone", "controller gone in the middle, and its terminal: the operation goes on", _all(WORKS)),
+    Fault("controller_hangs_up", "the same with the module run by itself, without its action plugin", _all(KILLED)),
     # Servers
     Fault(
         "server_down",

@@ -19,14 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
-from ansible_collections.day2.ops.plugins.module_utils._core import clock
+from ansible_collections.day2.ops.plugins.module_utils._core import background, clock
 from ansible_collections.day2.ops.plugins.module_utils._core import journal as journals
 from ansible_collections.day2.ops.plugins.module_utils._core.journal import Journal
 
 from tests.integration.matrix.case import Case, ended
 from tests.integration.matrix.cells import BACKUP, RESTORE
 from tests.integration.matrix.power import Box, Store, full
-from tests.integration.support import faults
+from tests.integration.support import faults, modules
 from tests.integration.support.modules import Outcome
 
 Result = Optional[Outcome]
@@ -127,11 +127,17 @@ def restic_killed_at_the_end(case: Case) -> Result:
 
 
 def controller_gone(case: Case) -> Result:
-    controller, module = case.under_a_controller()
+    """As the action plugin runs it: it goes on, and the next run finds it."""
+    patience = {background.VARIABLE: "240"}
+    controller, messenger = case.under_a_controller(**patience)
     _kill(controller)
+    os.kill(messenger, signal.SIGHUP)
     case.go()
-    ended(module)
-    return None
+    ended(messenger)
+    outcome = modules.run(case.module, case.world.arguments(case.module, **case.arguments), env=patience)
+    assert outcome.data[background.KEY]["attached"], "the next run began it once more"
+    case.stack.callback(shutil.rmtree, case.world.home / "operations")  # kept until the next one
+    return outcome
 
 
 def controller_hangs_up(case: Case) -> Result:

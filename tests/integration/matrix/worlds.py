@@ -154,8 +154,9 @@ class Mongo(World):
     load_tool = "mongorestore"
 
     def datastores(self) -> list[dict[str, Any]]:
+        patience = {"connect_retries": 1, "connect_delay": 1}  # the default is a minute
         return [
-            {"name": "main", "engine": "mongodb", "database": self.name, **self.server.options},
+            {"name": "main", "engine": "mongodb", "database": self.name, **patience, **self.server.options},
             {"name": "uploads", "engine": "files", "paths": [str(self.uploads)]},
         ]
 
