@@ -34,7 +34,7 @@ options:
   only:
     description:
       - Names of the datastores to restore. Empty means all with content V(data). Those with content V(configuration) are restored
-        only when named here.
+        only when named here. Caches (V(cache)) are emptied when all data are restored, or when they are named as well.
     type: list
     elements: str
     default: []
@@ -186,6 +186,12 @@ restore:
       type: list
       elements: str
       sample: []
+    flushed:
+      description: Names of the caches (C(content=cache)) that were emptied before the services started again.
+      type: list
+      elements: str
+      sample: [cache]
+      version_added: 1.1.0
     phases:
       description: Seconds by phase (stage, stop, safety, swap, start). The application stood from stop to start.
       type: dict
@@ -221,6 +227,8 @@ def main() -> None:
             "before": {"type": "str"},
             "from_instance": {"type": "str"},
             "only": {"type": "list", "elements": "str", "default": []},
+            "include": {"type": "dict", "default": {}},
+            "include_suffix": {"type": "str", "default": ""},
             "into": setup.elsewhere(),
             "replace": {"type": "bool", "default": False},
             "safety_copy": {"type": "str", "choices": ["required", "if_possible", "none"], "default": "required"},

@@ -83,6 +83,9 @@ def chosen(parts: Sequence[Part], operation: Operation, only: Sequence[str]) -> 
     """
     held = {part.datastore: part for part in parts}
     operation.named(list(only), "only")
+    for name in only:
+        if name in operation.caches:
+            raise Refused(f'"{name}" is a cache, which is never backed up', hint="Leave it out of `only`.")
     absent = [name for name in only if name not in held]
     if absent:
         raise Refused(f'the backup holds no datastore "{absent[0]}"', hint=f"It holds {', '.join(held)}.")

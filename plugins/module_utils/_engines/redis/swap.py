@@ -221,6 +221,8 @@ def undo(live: Live, data: Json) -> None:
 def finish(live: Live, data: Json) -> None:
     """What was live goes."""
     _empty(live, data.get("pairs") or [], OLD)
+    with connected(live.way) as client:
+        persist(client, live.warn)  # a crash would bring it back into the spare databases
 
 
 def _exchange(live: Live, pairs: Sequence[Sequence[int]], side: str, functions: Optional[bytes]) -> None:
