@@ -72,6 +72,7 @@ options:
 extends_documentation_fragment:
   - day2.ops.application
   - day2.ops.application.runtime
+  - day2.ops.application.followed
   - day2.ops.repository
   - day2.ops.datastores
 attributes:
@@ -207,6 +208,12 @@ backup:
       description: The last proof that this backup restores, see M(day2.ops.backup_verify). Empty where there is none.
       type: dict
       sample: {}
+    caches:
+      description: Names of the datastores that are caches (C(content=cache)), which are never backed up.
+      type: list
+      elements: str
+      sample: [cache]
+      version_added: 1.1.0
     datastores:
       description: The parts.
       type: list
@@ -269,6 +276,7 @@ def main() -> None:
         argument_spec={
             **setup.DESCRIBED,
             **argspec.RUNTIME,
+            **argspec.FOLLOWED,
             "kind": {"type": "str", "choices": ["regular", "pre_deploy", "pre_migrate"], "default": "regular"},
             "hold": {"type": "str"},
             "max_age": {"type": "str"},

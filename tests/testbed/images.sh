@@ -7,9 +7,23 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./lib.sh
 
-declare -A TAG_OF=([mariadb]=10.11 [postgres]=15 [systemd]=bookworm [apphost]=bookworm [bare]=bookworm [mongo]=7)
-declare -A BASE_OF=([mongo]=sid) # the Debian suite of an image, where it is not the usual one
-ORDER=(mariadb postgres mongo bare systemd apphost) # apphost starts from systemd
+declare -A TAG_OF=(
+  [mariadb]=10.11
+  [mongo]=7
+  [mysql]=9
+  [postgres]=15
+  [redis]=7
+  [valkey]=sid
+  [bare]=bookworm
+  [systemd]=bookworm
+  [apphost]=bookworm
+)
+declare -A BASE_OF=( # the Debian suite of an image, where it is not the usual one
+  [mongo]=sid
+  [mysql]=sid
+  [valkey]=sid
+)
+ORDER=(mariadb mysql postgres redis valkey mongo bare systemd apphost) # apphost starts from systemd
 
 build() { # NAME
   local name=$1 image log label started=$SECONDS context

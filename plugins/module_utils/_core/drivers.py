@@ -27,6 +27,17 @@ def psycopg() -> Any:
     return psycopg
 
 
+def redis() -> Any:
+    try:
+        import redis
+        import redis.backoff
+        import redis.exceptions
+        import redis.retry
+    except ImportError:
+        raise _missing("redis") from None
+    return redis
+
+
 def pymongo() -> Any:
     try:
         import pymongo
