@@ -455,10 +455,42 @@ def test_the_throwaway_server_has_a_limit_of_its_own(redis_world: RedisWorld) ->
     def tell_little() -> None:
         from ansible_collections.day2.ops.plugins.module_utils._engines.redis import throwaway
 
-        throwaway.MARGIN = 32 << 20
         throwaway.data_size = lambda info: 1 << 20
 
     failed = world.run("backup", prelude=tell_little)
     assert "its memory limit was" in failed.msg, failed.data
     assert world.server.answers() and not world.snapshots()
     world.is_clean()
+
+
+# Newer servers -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.docker
+@pytest.mark.full
+@pytest.mark.parametrize("program", ["valkey-server", "redis-server"])
+def test_newer_servers(program: str, tmp_path: Path) -> None:
+    """Valkey 9 and Redis 8, hashes whose fields expire included; an older server refuses what they wrote."""
+    image = "day2-test/valkey:sid"
+    with container_server(*APPENDONLY, image=image, program=program) as server, deployed(server, tmp_path) as world:
+        client = server.client()
+        client.hset("with expiring fields", mapping={"soon": 1, "later": 2})
+        client.execute_command("HPEXPIRE", "with expiring fields", 4000, "FIELDS", 1, "soon")
+        client.execute_command("HEXPIRE", "with expiring fields", 4000, "FIELDS", 1, "later")
+        earlier = with_backups(world, 1)
+        (backup,) = earlier
+        faults.wait_for(lambda: client.hlen("with expiring fields") == 1, what="the field's expiry")
+        assert world.run("backup_verify", backup=backup)["verification"]["whole"]
+        world.damage()
+        world.restore(backup=backup)["changed"]
+        server.restart("KILL")
+        found = world.state()["main"]
+        key = "db0 b'with expiring fields'"
+        assert found.pop(key)[0] == [(b"later", b"2")]
+        earlier[backup]["main"].pop(key)
+        assert found == earlier[backup]["main"]
+        world.is_clean()
+        with container_server(*NO_PERSISTENCE) as older:
+            into = [{"datastore": "main", **older.options}]
+            refused = world.restore(backup=backup, into=into)
+            assert "Restore onto the same version or a newer one" in refused.msg, refused.data

@@ -147,10 +147,12 @@ def host_server(*flags: str, program: str = "redis-server") -> Iterator[HostServ
 
 
 @contextlib.contextmanager
-def container_server(*flags: str, docker: Sequence[str] = (), image: str = IMAGE) -> Iterator[ContainerServer]:
+def container_server(
+    *flags: str, docker: Sequence[str] = (), image: str = IMAGE, program: str = "redis-server"
+) -> Iterator[ContainerServer]:
     """`flags` of the server, `docker` for docker run."""
     name = f"day2t-redis-{secrets.token_hex(4)}"
-    argv = ["docker", "run", "-d", "--name", name, *docker, image, *("redis-server", *SETTINGS)]
+    argv = ["docker", "run", "-d", "--name", name, *docker, image, program, *SETTINGS]
     subprocess.run([*argv, *(flags or NO_PERSISTENCE)], check=True, stdout=subprocess.DEVNULL, timeout=120)
     try:
         server = ContainerServer(name, image)
