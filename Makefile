@@ -68,7 +68,8 @@ molecule: python-packages images ## roles and playbooks on machines of their own
 demo-test: python-packages images ## the demo on a bare Debian, as root and as an ordinary user
 	@$(PYTEST) $(AGAIN) --timeout=900 tests/demo
 
-bench: python-packages servers images ## speed and memory beside the bare pipelines
+bench: python-packages servers images ## speed and memory beside what one would use otherwise
+	@tests/testbed/packages.sh bench
 	@$(DEV) python tests/bench/run.py $(ARGS)
 
 .PHONY: python-packages servers docker images clean

@@ -31,7 +31,7 @@ options:
           - What it is.
         type: str
         required: true
-        choices: [files, mariadb, postgresql, redis, sqlite]
+        choices: [files, mariadb, mysql, postgresql, redis, sqlite]
       content:
         description:
           - V(data) is backed up and restored.
@@ -45,27 +45,27 @@ options:
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(datastores[].host).
-          - For mariadb, postgresql, redis, sqlite.
+          - For mariadb, mysql, postgresql, redis, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. For mariadb, postgresql, redis.
+          - Name or address of the database server. For mariadb, mysql, postgresql, redis.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql, redis.
+          - Port of the database server; the engine's default where not given. For mariadb, mysql, postgresql, redis.
         type: int
       socket:
         description:
-          - Path of the server's Unix socket (mariadb, redis) or of the directory that holds it (postgresql).
+          - Path of the server's Unix socket (mariadb, mysql, redis) or of the directory that holds it (postgresql).
         type: path
       database:
         description:
-          - Name of the database. Required for mariadb and postgresql.
+          - Name of the database. Required for mariadb, mysql and postgresql.
         type: str
       user:
         description:
-          - The database user that backs up and restores. For mariadb, postgresql, redis (an ACL user; the server's default one where not given).
+          - The database user that backs up and restores. For mariadb, mysql, postgresql, redis (an ACL user; the server's default one where not given).
         type: str
       password:
         description:
@@ -82,7 +82,7 @@ options:
         type: str
       run_as:
         description:
-          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
+          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, mysql, postgresql.
         type: str
       databases:
         description:
@@ -102,7 +102,7 @@ options:
         version_added: 1.1.0
       newest:
         description:
-          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, mysql, postgresql, sqlite.
         type: dict
         suboptions:
           table:
@@ -139,7 +139,8 @@ options:
         elements: str
 
 requirements:
-  - mariadb-dump and mariadb, or pg_dump and pg_restore, or redis-cli and redis-server, where the server is
+  - mariadb-dump and mariadb, mysqldump and mysql (MySQL's own), or pg_dump and pg_restore,
+    or redis-cli and redis-server, where the server is
   - PyMySQL, psycopg 3, redis-py and the Docker SDK for Python for the engines and containers in use; the role P(day2.ops.prepare#role) installs them
 """
 
@@ -163,27 +164,27 @@ options:
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(into[].host).
-          - For mariadb, postgresql, redis, sqlite.
+          - For mariadb, mysql, postgresql, redis, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. For mariadb, postgresql, redis.
+          - Name or address of the database server. For mariadb, mysql, postgresql, redis.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql, redis.
+          - Port of the database server; the engine's default where not given. For mariadb, mysql, postgresql, redis.
         type: int
       socket:
         description:
-          - Path of the server's Unix socket (mariadb, redis) or of the directory that holds it (postgresql).
+          - Path of the server's Unix socket (mariadb, mysql, redis) or of the directory that holds it (postgresql).
         type: path
       database:
         description:
-          - Name of the database. Required for mariadb and postgresql.
+          - Name of the database. Required for mariadb, mysql and postgresql.
         type: str
       user:
         description:
-          - The database user that backs up and restores. For mariadb, postgresql, redis (an ACL user; the server's default one where not given).
+          - The database user that backs up and restores. For mariadb, mysql, postgresql, redis (an ACL user; the server's default one where not given).
         type: str
       password:
         description:
@@ -200,7 +201,7 @@ options:
         type: str
       run_as:
         description:
-          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
+          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, mysql, postgresql.
         type: str
       databases:
         description:
@@ -220,7 +221,7 @@ options:
         version_added: 1.1.0
       newest:
         description:
-          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, mysql, postgresql, sqlite.
         type: dict
         suboptions:
           table:
@@ -277,27 +278,27 @@ options:
         description:
           - Container that serves the datastore, V(NAME) or V(PROJECT/SERVICE) of a Compose service.
           - Without it the datastore is on the target itself, or at O(scratch[].host).
-          - For mariadb, postgresql, redis, sqlite.
+          - For mariadb, mysql, postgresql, redis, sqlite.
         type: str
       host:
         description:
-          - Name or address of the database server. For mariadb, postgresql, redis.
+          - Name or address of the database server. For mariadb, mysql, postgresql, redis.
         type: str
       port:
         description:
-          - Port of the database server; the engine's default where not given. For mariadb, postgresql, redis.
+          - Port of the database server; the engine's default where not given. For mariadb, mysql, postgresql, redis.
         type: int
       socket:
         description:
-          - Path of the server's Unix socket (mariadb, redis) or of the directory that holds it (postgresql).
+          - Path of the server's Unix socket (mariadb, mysql, redis) or of the directory that holds it (postgresql).
         type: path
       database:
         description:
-          - Name of the database. Required for mariadb and postgresql.
+          - Name of the database. Required for mariadb, mysql and postgresql.
         type: str
       user:
         description:
-          - The database user that backs up and restores. For mariadb, postgresql, redis (an ACL user; the server's default one where not given).
+          - The database user that backs up and restores. For mariadb, mysql, postgresql, redis (an ACL user; the server's default one where not given).
         type: str
       password:
         description:
@@ -314,7 +315,7 @@ options:
         type: str
       run_as:
         description:
-          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, postgresql.
+          - System user as whom the tools and the connection run, for peer or socket authentication. Needs root. For mariadb, mysql, postgresql.
         type: str
       databases:
         description:
@@ -334,7 +335,7 @@ options:
         version_added: 1.1.0
       newest:
         description:
-          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, postgresql, sqlite.
+          - What tells how fresh the data are. Its largest value is recorded with each backup. For mariadb, mysql, postgresql, sqlite.
         type: dict
         suboptions:
           table:

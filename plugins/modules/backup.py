@@ -72,6 +72,7 @@ options:
 extends_documentation_fragment:
   - day2.ops.application
   - day2.ops.application.runtime
+  - day2.ops.application.followed
   - day2.ops.repository
   - day2.ops.datastores
 attributes:
@@ -275,6 +276,7 @@ def main() -> None:
         argument_spec={
             **setup.DESCRIBED,
             **argspec.RUNTIME,
+            **argspec.FOLLOWED,
             "kind": {"type": "str", "choices": ["regular", "pre_deploy", "pre_migrate"], "default": "regular"},
             "hold": {"type": "str"},
             "max_age": {"type": "str"},

@@ -33,6 +33,14 @@ options:
     description:
       - Directory for scratch copies of files and SQLite databases. By default below O(state_dir).
     type: path
+  allow_flavour_change:
+    description:
+      - Allows that a backup of a MariaDB database is loaded into a datastore that is described as mysql, and the reverse.
+      - Accounts are not carried over, and whatever the other server does not know is refused. Tables are compared by their
+        number of rows only.
+    type: bool
+    default: false
+    version_added: 1.1.0
   assertions:
     description:
       - What must be true of the restored data.
@@ -83,6 +91,7 @@ options:
 extends_documentation_fragment:
   - day2.ops.application
   - day2.ops.application.runtime
+  - day2.ops.application.followed
   - day2.ops.repository
   - day2.ops.datastores
   - day2.ops.datastores.scratch
@@ -197,10 +206,12 @@ def main() -> None:
         argument_spec={
             **setup.DESCRIBED,
             **argspec.RUNTIME,
+            **argspec.FOLLOWED,
             "backup": {"type": "str", "default": "latest"},
             "only": {"type": "list", "elements": "str", "default": []},
             "scratch": setup.elsewhere(),
             "scratch_directory": {"type": "path"},
+            "allow_flavour_change": {"type": "bool", "default": False},
             "assertions": {
                 "type": "list",
                 "elements": "dict",

@@ -65,6 +65,14 @@ options:
     type: str
     choices: [keep, replace]
     default: keep
+  allow_flavour_change:
+    description:
+      - Allows that a backup of a MariaDB database is loaded into a datastore that is described as mysql, and the reverse.
+      - Accounts are not carried over, and whatever the other server does not know is refused. Tables are compared by their
+        number of rows only.
+    type: bool
+    default: false
+    version_added: 1.1.0
   stop:
     description:
       - What uses the data and must not run meanwhile, V(PROJECT/SERVICE), a container's name, or a unit such as V(garage.service).
@@ -87,6 +95,7 @@ options:
 extends_documentation_fragment:
   - day2.ops.application
   - day2.ops.application.runtime
+  - day2.ops.application.followed
   - day2.ops.repository
   - day2.ops.datastores
   - day2.ops.datastores.into
@@ -213,6 +222,7 @@ def main() -> None:
         argument_spec={
             **setup.DESCRIBED,
             **argspec.RUNTIME,
+            **argspec.FOLLOWED,
             "backup": {"type": "str", "default": "latest"},
             "before": {"type": "str"},
             "from_instance": {"type": "str"},
@@ -222,6 +232,7 @@ def main() -> None:
             "safety_copy": {"type": "str", "choices": ["required", "if_possible", "none"], "default": "required"},
             "accounts": {"type": "str", "choices": ["missing", "none", "all"], "default": "missing"},
             "configuration": {"type": "str", "choices": ["keep", "replace"], "default": "keep"},
+            "allow_flavour_change": {"type": "bool", "default": False},
             "stop": {"type": "list", "elements": "str", "default": []},
             "data_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "job": {"type": "str", "default": ""},

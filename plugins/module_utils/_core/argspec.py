@@ -30,6 +30,9 @@ RUNTIME: Spec = {
     "units": {"type": "list", "elements": "str", "default": []},
     "env_files": {"type": "list", "elements": "path", "default": []},
 }
+FOLLOWED: Spec = {
+    "reconnect_timeout": {"type": "int", "default": 600},
+}
 REPOSITORY: Spec = {
     "repository": {
         "type": "dict",

@@ -24,7 +24,7 @@ from .._core.place import HostPlace, Place
 from .._platform.application import Application
 from . import files_exclude, files_merge, files_swap
 from . import files_tree as tree
-from .base import DumpOptions, Loader, Reach, Session, Target, TreeSnapshot
+from .base import Chosen, DumpOptions, Loader, Reach, Session, Target, TreeSnapshot
 from .files_paths import Pair, checked, matched
 from .sqlite_file import MAGIC
 
@@ -187,6 +187,9 @@ class Files:
                 raise Refused(f"{pair.path} is a directory that cannot be replaced, and the backup holds a {pair.kind}")
         return warnings
 
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        raise Refused(f"{self.datastore} is restored as a whole")
+
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         return []
 
@@ -317,6 +320,9 @@ class Files:
         except (OpsError, OSError):
             self.undo(step)
             raise
+
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        raise Refused(f"{self.datastore} is restored as a whole")
 
     def undo(self, step: Step) -> None:
         files_swap.undo(step, self.context.warn)

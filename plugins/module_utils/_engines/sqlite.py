@@ -22,7 +22,7 @@ from .._core.model import Datastore, Description, Fingerprint, Json, Part
 from .._core.place import HostPlace, Place
 from .._platform.application import Application
 from . import sqlite_file, sqlite_fingerprint, sqlite_swap
-from .base import DumpOptions, Reach, Session, Target
+from .base import Chosen, DumpOptions, Reach, Session, Target
 from .sqlite_file import opened, opened_live, pragma
 from .sqlite_place import Location, locate
 from .sqlite_stream import FileLoader, SQLiteSnapshot
@@ -176,6 +176,9 @@ class SQLite:
             return [f"{here}; features that are newer than that are refused while it is staged"]
         return []
 
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        raise Refused(f"{self.datastore} is restored as a whole")
+
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         return []
 
@@ -241,6 +244,9 @@ class SQLite:
         except (OpsError, OSError, sqlite3.Error):
             self.undo(step)
             raise
+
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        raise Refused(f"{self.datastore} is restored as a whole")
 
     def undo(self, step: Step) -> None:
         sqlite_swap.undo(step, self.context.warn, self.wait)

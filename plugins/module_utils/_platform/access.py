@@ -50,6 +50,7 @@ class Access:
     hosts: tuple[str, ...] = ()
     container: Optional[str] = None
     tls: bool = False  # the URL that the password was found in asks for it: rediss://
+    url: Optional[Dsn] = dataclasses.field(default=None, repr=False)  # what password_url names
 
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -191,6 +192,7 @@ def _in_container(
         hosts=tuple(dict.fromkeys((*container.names, *container.addresses, *((address,) if address else ())))),
         container=container.id,
         tls=_asks_for_tls(credentials),
+        url=credentials.dsn,
     )
 
 
@@ -249,6 +251,7 @@ def _on_host(datastore: Datastore, context: Context, credentials: _Credentials, 
         tool_socket=socket,
         hosts=_host_names(host, socket),
         tls=_asks_for_tls(credentials),
+        url=credentials.dsn,
     )
 
 

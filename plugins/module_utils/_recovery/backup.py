@@ -72,6 +72,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         if not context.check_mode:
             stack.enter_context(locks.held(context, params["lock_token"], f"backup ({request.kind})", operation.job))
         with at(stage="preflight"):
+            context.progress.begin("preflight")
             operation.restic.version()
             operation.restic.settle()
             unfinished.refuse(context)
@@ -114,6 +115,7 @@ def make(
                 stored.append(part.snapshot)
                 parts.append(part)
         with at(stage="commit"):
+            operation.context.progress.begin("commit")
             manifest = Manifest(
                 id=backup,
                 app=operation.app.name,
@@ -143,6 +145,7 @@ def make(
 def _store(operation: Operation, request: Request, engine: Engine, description: Description, backup: str) -> Part:
     """One datastore into the repository."""
     name, begun = engine.datastore.name, time.monotonic()
+    operation.context.progress.begin("dump", str(engine.datastore), description.size, estimate=True)
     tags = setup.tags(operation.context, "data", backup, f"kind={request.kind}", f"datastore={name}")
     part = Part(
         datastore=name,

@@ -85,6 +85,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         else:
             unfinished.refuse(context)
         with at(stage="preflight", untouched="Nothing was changed."):
+            context.progress.begin("preflight")
             plan = _plan(operation, request, params["into"])
         report = {**_report(plan), "settled": settled}
         diff = _diff(plan)

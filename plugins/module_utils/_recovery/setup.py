@@ -35,7 +35,13 @@ DESCRIBED: argspec.Spec = {
     },
 }
 UNITS = (".service", ".timer", ".socket", ".target", ".path")
-_DRIVERS = {"mariadb": "pymysql", "postgresql": "psycopg", "redis": "redis"}
+_DRIVERS = {
+    "mariadb": "pymysql",
+    "mongodb": "pymongo",
+    "mysql": "pymysql",
+    "postgresql": "psycopg",
+    "redis": "redis",
+}
 
 
 def elsewhere() -> argspec.Spec:
@@ -110,7 +116,7 @@ class Operation:
         store = engine.datastore
         replaced = dict(store.options)
         if given.keys() & {"container", "host", "socket"}:  # another server: nothing of the old way in holds
-            replaced.update(dict.fromkeys(("container", "host", "port", "socket", "run_as")))
+            replaced.update(dict.fromkeys(("container", "host", "port", "socket", "run_as", "replica_set")))
         if given.keys() & {"password", "password_variable", "password_url"}:
             replaced.update(dict.fromkeys(("password", "password_variable", "password_url")))
         if given.keys() & {"paths", "volume"}:
@@ -132,6 +138,7 @@ class Operation:
 
 def prepare(context: Context, params: Mapping[str, Any]) -> Operation:
     """Everything validated that can be without connecting to anything."""
+    context.allow_flavour_change = bool(params.get("allow_flavour_change"))
     datastores = argspec.datastores_from(params["datastores"], ENGINES)
     if not datastores:
         raise Refused("datastores is empty: there is nothing to work on", hint="Describe what holds the data.")

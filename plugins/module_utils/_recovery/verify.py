@@ -47,6 +47,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         if not context.check_mode:
             stack.enter_context(locks.held(context, params["lock_token"], "verification", operation.job))
         with at(stage="preflight"):
+            context.progress.begin("preflight")
             operation.restic.version()
             operation.restic.settle()
             unfinished.refuse(context)
@@ -78,6 +79,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
             assertions=assertions,
         )
         with at(stage="record"):
+            context.progress.begin("record")
             _record(operation, report)
         return {"changed": True, "verification": {**report, "recorded": True}}
 
@@ -105,6 +107,7 @@ def _prove(
             one = staging.stage(operation, engine, part, area)
             staged.append(one)
             with at(str(engine.datastore), stage="assert"):
+                operation.context.progress.begin("assert", str(engine.datastore))
                 results += [_hold(a, one) for a in assertions if a["datastore"] == engine.datastore.name]
     finally:
         _drop(operation, begun)

@@ -28,6 +28,7 @@ from .traces import Traced, Traces
 
 MINIMUM = (0, 14, 0)
 T = TypeVar("T")
+Reached = Callable[[int, int], None]  # bytes so far, bytes expected (0: not known)
 MESSAGES = 1 << 20  # bytes of messages that are kept: every file that could not be read counts
 
 
@@ -144,7 +145,7 @@ class Restic:
         `allow_vanished` and every error was a file that vanished meanwhile; its snapshot is forgotten."""
         argv = ["backup", "--json", *self._tags(tags)]
         argv += [word for pattern in exclude for word in ("--exclude", pattern)]
-        completed = self._run([*argv, "--", *paths], ok=(0, 3), timeout=None)
+        completed = self._run([*argv, "--", *paths], ok=(0, 3), timeout=None, reached=self.context.progress.reached)
         summary = _summary(completed.stdout)
         if completed.rc == 3:
             vanished, others = read_errors(completed.stderr_tail, completed.stdout)
@@ -267,6 +268,7 @@ class Restic:
             "RESTIC_REPOSITORY": self.repository.location,
             "RESTIC_PASSWORD": self.repository.password,
             "RESTIC_CACHE_DIR": str(self.context.state_dir / "cache"),
+            "RESTIC_PROGRESS_FPS": "1",
         }
         # Check mode leaves nothing behind, not even a cache.
         flags = ["--no-cache"] if self.context.check_mode else []
@@ -275,11 +277,17 @@ class Restic:
     def _tags(self, tags: Sequence[str]) -> list[str]:
         return ["--host", self.context.app.key, *(word for tag in tags for word in ("--tag", tag))]
 
-    def _run(self, argv: Sequence[str], ok: Sequence[int] = (0,), timeout: Optional[float] = 900) -> Result:
+    def _run(
+        self,
+        argv: Sequence[str],
+        ok: Sequence[int] = (0,),
+        timeout: Optional[float] = 900,
+        reached: Optional[Reached] = None,
+    ) -> Result:
         """Run to the end, waiting for a lock that somebody else holds."""
         deadline = time.monotonic() + self.repository.lock_timeout
         while True:
-            result = _collect(self._start(argv, keep=MESSAGES), timeout)
+            result = _collect(self._start(argv, keep=MESSAGES), timeout, reached)
             if result.rc in ok and not (result.rc == 1 and is_locked(result.rc, result.stderr_tail)):
                 return result
             error = classify(result.argv, result.rc, result.stderr_tail, self.repository.location)
@@ -317,6 +325,9 @@ class StreamBackup:
         self._child = restic._start(argv, stdin=subprocess.PIPE)
         self._collector = _Collector(self._child)
 
+    def passed(self, count: int) -> None:
+        self._restic.context.progress.add(count)
+
     @property
     def stdin(self) -> Any:
         return self._child.stdin
@@ -348,8 +359,8 @@ class StreamBackup:
 class _Collector:
     """Reads a child's standard output in the background; keeps its end (the summary is the last line)."""
 
-    def __init__(self, child: Child) -> None:
-        self._data = bytearray()
+    def __init__(self, child: Child, reached: Optional[Reached] = None) -> None:
+        self._data, self._reached = bytearray(), reached
         self._thread = threading.Thread(target=self._read, args=(child,), daemon=True)
         self._thread.start()
 
@@ -358,6 +369,8 @@ class _Collector:
             for line in child.stdout:
                 if b'"message_type":"status"' not in line:
                     self._data += line
+                elif self._reached is not None:
+                    _tell(line, self._reached)
         except (OSError, ValueError):
             pass  # closed by us
 
@@ -366,8 +379,15 @@ class _Collector:
         return bytes(self._data)
 
 
-def _collect(child: Child, timeout: Optional[float]) -> Result:
-    collector = _Collector(child)
+def _tell(line: bytes, reached: Reached) -> None:
+    """What a status line of `backup` or `restore` says of bytes; a figure that is zero is left out of it."""
+    with contextlib.suppress(ValueError, TypeError):  # progress is no reason to fail
+        status = json.loads(line)
+        reached(status.get("bytes_done") or status.get("bytes_restored") or 0, status.get("total_bytes") or 0)
+
+
+def _collect(child: Child, timeout: Optional[float], reached: Optional[Reached] = None) -> Result:
+    collector = _Collector(child, reached)
     try:
         rc = child.wait(timeout)
         return Result(child.argv, rc, collector.text(), child.stderr_tail, child.stderr_cut)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import ssl
 from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
@@ -56,6 +57,7 @@ class Sql:
     """A session of ours. Every error is an `OpsError`."""
 
     raw: Any
+    flavour: Flavour
 
     @property
     def id(self) -> int:
@@ -116,6 +118,8 @@ def connect(
     options: dict[str, Any] = (
         {"unix_socket": access.socket} if access.socket else {"host": access.host, "port": access.port}
     )
+    if flavour.name == "mysql" and not access.socket and pymysql.VERSION < (1, 2):
+        options["ssl"] = _unverified()  # newer ones use TLS by themselves where the server offers it
     try:
         with acting_as(None if access.container else run_as):
             raw = pymysql.connect(
@@ -133,7 +137,15 @@ def connect(
         raise _refused(error, flavour, access, database) from None
     except RuntimeError as error:  # PyMySQL's word for a missing package, such as cryptography
         raise Unavailable(f"the driver cannot log in: {error}") from None
-    return Sql(raw)
+    return Sql(raw, flavour)
+
+
+def _unverified() -> ssl.SSLContext:
+    """TLS like the tools': where the server offers it, without a look at its certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def where(access: Access) -> str:

@@ -23,7 +23,7 @@ from ..._core.model import Datastore, Description, Fingerprint, Json, Part
 from ..._core.place import Place
 from ..._platform.access import Access, resolve
 from ..._platform.application import Application
-from ..base import DumpOptions, Reach, Session, Target
+from ..base import Chosen, DumpOptions, Reach, Session, Target
 from . import catalog, facts, fingerprint, roles, tools
 from . import stage as staging
 from . import swap as swapping
@@ -166,6 +166,9 @@ class PostgreSQL:
             warnings.append(f"database {self.database} cannot be replaced while it has: {listed(attached)}")
         return warnings
 
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        raise Refused(f"{self.datastore} is restored as a whole")
+
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         self._keep_secret(part.facts)
         with self.server.maintenance(avoid=self.database) as admin:
@@ -228,6 +231,9 @@ class PostgreSQL:
     def swap(self, part: Part, scratch: str, step: Step) -> None:
         old = self.context.scratch_name(self.datastore.name, "old")
         swapping.swap(self.server, part, self.database, scratch, old, step)
+
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        raise Refused(f"{self.datastore} is restored as a whole")
 
     def undo(self, step: Step) -> None:
         swapping.undo(self.server, step)
