@@ -352,6 +352,22 @@ PLACES = [
 ]
 
 
+# For what does not depend on where the server is: the other one's turn is in the long matrix only.
+ON_HOST = pytest.mark.parametrize(
+    "redis_world",
+    ["redis_on_host", pytest.param("redis_in_container", marks=[pytest.mark.docker, pytest.mark.full])],
+    indirect=True,
+)
+IN_CONTAINER = pytest.mark.parametrize(
+    "redis_world",
+    [
+        pytest.param("redis_on_host", marks=pytest.mark.full),
+        pytest.param("redis_in_container", marks=pytest.mark.docker),
+    ],
+    indirect=True,
+)
+
+
 @pytest.fixture(params=PLACES)
 def redis_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisWorld]:
     """The application on each server, deployed, with an empty repository."""

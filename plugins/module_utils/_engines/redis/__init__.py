@@ -282,12 +282,14 @@ class Redis:
                 )
             swapping.may_swap(client)
             swapping.choose(self.way, self._to_swap(client, part))
-            self._check_room(info, int(part.facts["data"]))
+            need = int(part.facts["data"])
+            self._check_room(info, need, besides=need)
 
-    def _check_room(self, info: Mapping[str, Any], need: int) -> None:
+    def _check_room(self, info: Mapping[str, Any], need: int, besides: int = 0) -> None:
+        """`besides`: what the throwaway server will take, where it does not run yet."""
         here = self.access.container is not None or self.access.host is None or self.access.host in LOCAL
         free = throwaway.available_memory() if here else None
-        swapping.check_room(info, need, self._memory_limit(), free)
+        swapping.check_room(info, need, self._memory_limit(), None if free is None else free - besides)
 
     def _to_swap(self, client: Any, part: Part) -> list[int]:
         """The databases that a restore of this part replaces: those that are empty in the backup too."""
