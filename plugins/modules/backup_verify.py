@@ -58,6 +58,8 @@ options:
           - A query; the first column of its first row is looked at. Runs read-only on the scratch copy.
           - "For redis a command that only reads, as for redis-cli: V(GET key), or V(-n 2 DBSIZE) of database 2. Its tables are
             V(db0.string), V(db0.hash) and so on."
+          - "For mongodb a pipeline in JSON, C({\"collection\": \"orders\", \"pipeline\": [{\"$count\": \"n\"}]}); the first value of its first
+            document but C(_id) is looked at."
         type: str
       value:
         description:

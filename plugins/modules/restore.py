@@ -227,6 +227,8 @@ def main() -> None:
             "before": {"type": "str"},
             "from_instance": {"type": "str"},
             "only": {"type": "list", "elements": "str", "default": []},
+            "include": {"type": "dict", "default": {}},
+            "include_suffix": {"type": "str", "default": ""},
             "into": setup.elsewhere(),
             "replace": {"type": "bool", "default": False},
             "safety_copy": {"type": "str", "choices": ["required", "if_possible", "none"], "default": "required"},

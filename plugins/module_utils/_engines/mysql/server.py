@@ -24,6 +24,7 @@ from ..._platform.access import Access
 from ..._platform.application import Application
 from ..base import Chosen, DumpOptions, Reach, Session, Target
 from . import accounts, catalog, connection, describe, snapshot, staging, swapping
+from . import chosen as chosen_tables
 from .connection import Sql, SqlError, name
 from .flavours import Flavour, version_of
 from .tools import Tools, own_socket, wants_tls
@@ -196,7 +197,7 @@ class SqlServer:
             return staging.accepts(self, sql, part)
 
     def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
-        raise Refused(f"{self.datastore} is restored as a whole")
+        return chosen_tables.check(self, part, chosen)
 
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         kept = self._accounts(part)
@@ -335,10 +336,15 @@ class SqlServer:
         swapping.swap(self, part, scratch, old, step)
 
     def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
-        raise Refused(f"{self.datastore} is restored as a whole")
+        self._check_scratch(scratch)
+        old = self.context.scratch_name(self.datastore.name, "old")
+        chosen_tables.swap(self, scratch, old, chosen, step)
 
     def undo(self, step: Step) -> None:
-        swapping.undo(self, step)
+        if "chosen" in step.data:
+            chosen_tables.undo(self, step)
+        else:
+            swapping.undo(self, step)
 
     def grant_accounts(self, part: Part, mode: str) -> None:
         if mode == "none":
