@@ -28,7 +28,7 @@ from ..._core.place import HostPlace, Place
 from ..._platform.access import LOCAL, Access, resolve
 from ..._platform.application import Application
 from ..._platform.docker import Docker
-from ..base import DumpOptions, Reach, Session, Target
+from ..base import Chosen, DumpOptions, Reach, Session, Target
 from ..sqlite_file import need_space
 from . import census, dump, throwaway
 from . import swap as swapping
@@ -289,6 +289,12 @@ class Redis:
         held = set(part.facts["databases"])
         return sorted(held | set(keyspaces(client)) if part.facts["whole"] else held)
 
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        raise Refused(
+            f"{self.datastore} is restored as a whole",
+            hint="Leave it out of include; with `into` it is restored beside, and single keys copied over from there.",
+        )
+
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         """None: users (ACL) are the server's configuration, and in no RDB file."""
         return []
@@ -395,6 +401,9 @@ class Redis:
             raise
         finally:
             server.stop()
+
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        self.check_chosen(part, chosen)
 
     def undo(self, step: Step) -> None:
         swapping.undo(self._live(), step.data)
