@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -55,7 +54,7 @@ def write(top: Path, mark: str) -> None:
         path = top / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{mark} {name}")
-    os.chmod(top / "deep", 0o750)
+    (top / "deep").chmod(0o750)
 
 
 def texts(top: Path) -> dict[str, str]:
