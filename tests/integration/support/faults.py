@@ -204,7 +204,9 @@ def running_tools(key: str, tool: str) -> list[int]:
                 name = (directory / "comm").read_text().strip()
                 words = (directory / "cmdline").read_bytes()  # none yet while the kernel makes it
                 works = bool(words) and b"--version" not in words
-                if name == tool[:15] and works and mark in (directory / "environ").read_bytes():
+                # By its name, or by the library loader that was given it.
+                named = name == tool[:15] or (name.startswith("ld-linux") and f"/{tool}\0".encode() in words)
+                if named and works and mark in (directory / "environ").read_bytes():
                     found.append(int(directory.name))
     return found
 
