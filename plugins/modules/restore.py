@@ -34,7 +34,7 @@ options:
   only:
     description:
       - Names of the datastores to restore. Empty means all with content V(data). Those with content V(configuration) are restored
-        only when named here.
+        only when named here. Caches (V(cache)) are emptied when all data are restored, or when they are named as well.
     type: list
     elements: str
     default: []
@@ -65,6 +65,14 @@ options:
     type: str
     choices: [keep, replace]
     default: keep
+  allow_flavour_change:
+    description:
+      - Allows that a backup of a MariaDB database is loaded into a datastore that is described as mysql, and the reverse.
+      - Accounts are not carried over, and whatever the other server does not know is refused. Tables are compared by their
+        number of rows only.
+    type: bool
+    default: false
+    version_added: 1.1.0
   stop:
     description:
       - What uses the data and must not run meanwhile, V(PROJECT/SERVICE), a container's name, or a unit such as V(garage.service).
@@ -178,6 +186,12 @@ restore:
       type: list
       elements: str
       sample: []
+    flushed:
+      description: Names of the caches (C(content=cache)) that were emptied before the services started again.
+      type: list
+      elements: str
+      sample: [cache]
+      version_added: 1.1.0
     phases:
       description: Seconds by phase (stage, stop, safety, swap, start). The application stood from stop to start.
       type: dict
@@ -213,11 +227,14 @@ def main() -> None:
             "before": {"type": "str"},
             "from_instance": {"type": "str"},
             "only": {"type": "list", "elements": "str", "default": []},
+            "include": {"type": "dict", "default": {}},
+            "include_suffix": {"type": "str", "default": ""},
             "into": setup.elsewhere(),
             "replace": {"type": "bool", "default": False},
             "safety_copy": {"type": "str", "choices": ["required", "if_possible", "none"], "default": "required"},
             "accounts": {"type": "str", "choices": ["missing", "none", "all"], "default": "missing"},
             "configuration": {"type": "str", "choices": ["keep", "replace"], "default": "keep"},
+            "allow_flavour_change": {"type": "bool", "default": False},
             "stop": {"type": "list", "elements": "str", "default": []},
             "data_keys": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "job": {"type": "str", "default": ""},

@@ -14,18 +14,18 @@ from tests.integration.support.mariadb import (  # noqa: F401
     mariadb_in_container,
     mariadb_on_host,
 )
-from tests.integration.support.mysql import (  # noqa: F401
-    mysql,
-    mysql_database,
-    mysql_from_host,
-    mysql_in_container,
-)
 from tests.integration.support.mongo import (  # noqa: F401
     mongo,
     mongo_database,
     mongo_database_in_container,
     mongo_in_container,
     mongo_on_host,
+)
+from tests.integration.support.mysql import (  # noqa: F401
+    mysql,
+    mysql_database,
+    mysql_from_host,
+    mysql_in_container,
 )
 from tests.integration.support.postgres import (  # noqa: F401
     postgres,

@@ -13,6 +13,7 @@ declare -A TAG_OF=(
   [mysql]=9
   [postgres]=15
   [redis]=7
+  [valkey]=sid
   [bare]=bookworm
   [systemd]=bookworm
   [apphost]=bookworm
@@ -20,8 +21,9 @@ declare -A TAG_OF=(
 declare -A BASE_OF=( # the Debian suite of an image, where it is not the usual one
   [mongo]=sid
   [mysql]=sid
+  [valkey]=sid
 )
-ORDER=(mariadb mysql postgres redis mongo bare systemd apphost) # apphost starts from systemd
+ORDER=(mariadb mysql postgres redis valkey mongo bare systemd apphost) # apphost starts from systemd
 
 build() { # NAME
   local name=$1 image log label started=$SECONDS context

@@ -14,7 +14,7 @@ id=$(docker image inspect --format '{{.Id}}' "$IMAGE")
 if [ "$(cat "$TARGET/image" 2>/dev/null)" = "$id" ]; then exit 0; fi
 work=$(mktemp -d "$ENVIRONMENT/mysql.XXXXXX")
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$work"/{bin,lib,libexec}
+mkdir -p "$work"/{bin,lib,libexec,loader}
 docker run --rm --network none --entrypoint sh "$IMAGE" -c '
   set -e
   mkdir /tmp/tools
@@ -23,12 +23,12 @@ docker run --rm --network none --entrypoint sh "$IMAGE" -c '
     cp -L "$library" /tmp/tools
   done
   tar -C /tmp/tools -cf - .' | tar -C "$work/lib" -xf -
-loader=$(cd "$work/lib" && echo ld-linux*)
 for tool in mysqldump mysql; do
   mv "$work/lib/$tool" "$work/libexec"
+  cp "$work"/lib/ld-linux* "$work/loader/$tool" # the process is called like the tool then
   cat >"$work/bin/$tool" <<WRAPPER
 #!/bin/sh
-exec "$TARGET/lib/$loader" --library-path "$TARGET/lib" --argv0 $tool "$TARGET/libexec/$tool" "\$@"
+exec "$TARGET/loader/$tool" --library-path "$TARGET/lib" --argv0 $tool "$TARGET/libexec/$tool" "\$@"
 WRAPPER
   chmod +x "$work/bin/$tool"
 done

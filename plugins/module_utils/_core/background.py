@@ -86,7 +86,9 @@ def _messenger(operations: Operations, run: str, within: float) -> NoReturn:
         if seen is not None:
             text, code = _answer(operations, seen)
         else:
-            text = json.dumps({"failed": True, "msg": f"nothing was begun: {operations.directory} cannot be written to"})
+            text = json.dumps(
+                {"failed": True, "msg": f"nothing was begun: {operations.directory} cannot be written to"}
+            )
         sys.stdout.write(text)
         sys.stdout.flush()
     finally:

@@ -42,6 +42,9 @@ KINDS: Mapping[str, Kind] = {
     "sqlite": SQLite,
 }
 
+# Engines of one family: each takes the other's dump where a change of flavour is allowed.
+KIN: Mapping[str, str] = {"mariadb": "mysql", "mysql": "mariadb"}
+
 
 def engine_for(datastore: Datastore, context: Context, application: Application) -> Engine:
     """The engine of one datastore; no connection is made."""

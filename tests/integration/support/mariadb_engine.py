@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -180,3 +182,17 @@ def killed_step(directory: Path, number: int, after: bool) -> KilledAt:
     step = KilledAt(journal, begun.name, begun.state, begun.data, number=number, after=after)
     journal.steps[0] = step
     return step
+
+
+def fork(work: Callable[[], None]) -> int:
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            work()
+        os._exit(3)
+    return child
+
+
+def forked(work: Callable[[], None]) -> int:
+    """Runs in a process of its own; how it ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(fork(work), 0)[1])

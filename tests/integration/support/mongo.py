@@ -162,7 +162,9 @@ def mongo_on_host(mongo_in_container: MongoServer) -> MongoServer:
 @pytest.fixture(params=["host", "container"])
 def mongo(request: pytest.FixtureRequest) -> MongoServer:
     """The server with its tools in each of the two places."""
-    server: MongoServer = request.getfixturevalue({"host": "mongo_on_host", "container": "mongo_in_container"}[request.param])
+    server: MongoServer = request.getfixturevalue(
+        {"host": "mongo_on_host", "container": "mongo_in_container"}[request.param]
+    )
     return server
 
 
@@ -190,5 +192,3 @@ def remove(server: MongoServer, prefix: str) -> None:
                 client.drop_database(name)
     finally:
         client.close()
-
-

@@ -22,7 +22,7 @@ from ..._core.place import Place
 from ..._platform import access as ways
 from ..._platform.access import Access
 from ..._platform.application import Application
-from ..base import DumpOptions, Reach, Session, Target
+from ..base import Chosen, DumpOptions, Reach, Session, Target
 from . import accounts, catalog, connection, fingerprint, snapshot, staging, swapping
 from .connection import PORT, CommandError, Mongo
 from .tools import DUMP, Tools
@@ -47,7 +47,7 @@ class MongoDB:
         "auth_database": {"type": "str"},
         "replica_set": {"type": "str"},
         "tls": {"type": "bool"},
-        "tls_ca_file": {"type": "path"},
+        "tls_ca": {"type": "path"},
         "connect_retries": {"type": "int"},
         "connect_delay": {"type": "int"},
         "newest": {
@@ -217,6 +217,10 @@ class MongoDB:
             self._check_writable(mongo)
             return staging.accepts(self, mongo, part)
 
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        with self.session() as mongo:
+            return swapping.check_chosen(mongo, part, chosen)
+
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         if mode == "none":
             return []
@@ -290,6 +294,11 @@ class MongoDB:
     def swap(self, part: Part, scratch: str, step: Step) -> None:
         self._check_scratch(scratch)
         swapping.swap(self, part, scratch, self.context.scratch_name(self.datastore.name, "old"), step)
+
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        self._check_scratch(scratch)
+        old = self.context.scratch_name(self.datastore.name, "old")
+        swapping.swap_chosen(self, part, scratch, chosen, old, step)
 
     def undo(self, step: Step) -> None:
         swapping.undo(self, step)

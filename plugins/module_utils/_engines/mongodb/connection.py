@@ -52,7 +52,7 @@ class Way:
     auth_database: str = "admin"
     replica_set: Optional[str] = None
     tls: bool = False
-    tls_ca_file: Optional[str] = None
+    tls_ca: Optional[str] = None
     any_name: bool = False  # the certificate's name is not compared: a container is reached by its address
     application: str = "day2"
 
@@ -67,8 +67,8 @@ class Way:
             found["authSource"] = self.auth_database
         if self.tls:
             found["tls"] = True
-            if self.tls_ca_file:
-                found["tlsCAFile"] = self.tls_ca_file
+            if self.tls_ca:
+                found["tlsCAFile"] = self.tls_ca
             if self.any_name:
                 found["tlsAllowInvalidHostnames"] = True
         return found
@@ -120,7 +120,7 @@ def way_of(access: Access, options: Mapping[str, Any], application: str, inside:
         auth_database=options.get("auth_database") or query.get("authsource") or "admin",
         replica_set=replica_set,
         tls=bool(tls),
-        tls_ca_file=None if inside else options.get("tls_ca_file"),
+        tls_ca=None if inside else options.get("tls_ca"),
         any_name=access.container is not None,
         application=application,
     )

@@ -26,7 +26,11 @@ def within(prefix: str, collection: str, database: str) -> str:
 
 
 def is_long(prefix: str, collection: str, database: str) -> bool:
-    return len(f"{database}.{prefix}_{collection}".encode()) > LIMIT
+    return is_too_long(f"{prefix}_{collection}", database)
+
+
+def is_too_long(collection: str, database: str) -> bool:
+    return len(f"{database}.{collection}".encode()) > LIMIT
 
 
 def is_scratch(collection: str) -> bool:

@@ -22,16 +22,18 @@ and the source dropped when the copy is whole: `how` tells an unfinished copy (`
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..._core.errors import Busy, Interrupted, OpsError, Refused, Told
 from ..._core.journal import Step
 from ..._core.model import Json, Part
+from ..base import Chosen
 from . import catalog, staging
 from .catalog import VIEW, Definition
 from .connection import INVALID_NAMESPACE, NAMESPACE_EXISTS, CommandError, Mongo
-from .names import is_system, within
+from .names import is_system, is_too_long, within
 
 if TYPE_CHECKING:
     from . import MongoDB
@@ -94,6 +96,54 @@ def swap(engine: MongoDB, part: Part, scratch: str, old: str, step: Step) -> Non
         )
         views = tuple(one for one in catalog.definitions(mongo) if one.kind == VIEW)
         run(engine, mongo, part, Plan(scratch, old, moves, views, tuple(staging.views(part))), step)
+
+
+def check_chosen(mongo: Mongo, part: Part, chosen: Chosen) -> list[str]:
+    """Refuse names that the part lacks, or that a suffix makes equal to one that is there."""
+    held = {one.name: one for one in staging.held(part)}
+    there = {one["name"]: catalog.kind_of(one) for one in catalog.listed(mongo)}
+    warnings = []
+    for name in chosen.names:
+        if name not in held:
+            near = difflib.get_close_matches(name, held, 1)
+            raise Refused(
+                f"the backup holds no collection {name}",
+                hint=f"Did you mean {near[0]}?" if near else f"It holds {', '.join(sorted(held)) or 'none'}.",
+            )
+        target = chosen.target(name)
+        if is_too_long(target, mongo.name):
+            raise Refused(f"{target} would be too long a name for a collection", hint="Choose a shorter suffix.")
+        if chosen.suffix and target in there:
+            raise Refused(f"there is a {there[target]} {target} already", hint="Drop it, or choose another suffix.")
+        if not chosen.suffix and target in there and (there[target] == VIEW) != (held[name].kind == VIEW):
+            raise Refused(f"{name} is a {held[name].kind} in the backup and a {there[target]} here")
+        if held[name].kind != VIEW and held[name].expiring and chosen.suffix:
+            warnings.append(f"{target} expires like {name}: what is too old will be removed from it")
+    if len(set(chosen.names)) != len(chosen.names):
+        raise Refused("a collection is named twice")
+    return warnings
+
+
+def swap_chosen(engine: MongoDB, part: Part, scratch: str, chosen: Chosen, old: str, step: Step) -> None:
+    """The chosen collections and views alone; with a suffix nothing live moves."""
+    with engine.session() as mongo:
+        check_chosen(mongo, part, chosen)
+        live = {one["name"] for one in catalog.listed(mongo)}
+        targets = {name: chosen.target(name) for name in chosen.names}
+        moves = tuple(
+            Move(
+                targets[one.name],
+                within(scratch, one.name, mongo.name),
+                within(old, one.name, mongo.name) if targets[one.name] in live else "",
+            )
+            for one in staging.collections(part)
+            if one.name in targets
+        )
+        coming = tuple(
+            dataclasses.replace(one, name=targets[one.name]) for one in staging.views(part) if one.name in targets
+        )
+        replaced = tuple(catalog.definitions(mongo, [one.name for one in coming]))
+        run(engine, mongo, part, Plan(scratch, old, moves, replaced, coming), step)
 
 
 def run(engine: MongoDB, mongo: Mongo, part: Part, plan: Plan, step: Step) -> None:

@@ -10,14 +10,14 @@ import contextlib
 import dataclasses
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Optional, cast
 
 from ..._core.errors import OpsError, Refused, ToolFailed, Unavailable
 from ..._core.model import Fingerprint, Part, TableFingerprint
 from ..._core.process import Child, failed
 from ..base import DumpOptions
-from . import catalog, definitions, describe, fingerprint
+from . import catalog, change, definitions, describe, fingerprint
 from .connection import Sql, SqlError, name
 from .flavours import Flavour, version_of
 from .stream import Rewriter, Rewritten
@@ -53,13 +53,15 @@ _HINTS = (
 def accepts(server: SqlServer, sql: Sql, part: Part) -> list[str]:
     """Refuse a part that this server or database cannot take; warnings otherwise."""
     flavour, facts = server.flavour, part.facts
-    if part.flavour != flavour.name or part.format != "sql":
+    other = part.flavour != flavour.name or part.format != "sql"
+    if other and not server.context.allow_flavour_change:
         raise Refused(
             f"the backup was made of {part.flavour or 'another server'} ({part.format}), and this is {flavour.title}"
         )
+    changes = change.accepts(flavour, part) if other else []
     version = server.version(sql)
     server.tools.version(flavour.client)
-    if version_of(version)[:2] < version_of(part.server_version)[:2]:
+    if not other and version_of(version)[:2] < version_of(part.server_version)[:2]:
         raise Refused(
             f"the server is {version}, older than the one the backup was made of ({part.server_version})",
             hint="Restore into a server of that version or a newer one.",
@@ -72,14 +74,15 @@ def accepts(server: SqlServer, sql: Sql, part: Part) -> list[str]:
             f"lower_case_table_names is {cases} here and was {facts['lower_case_table_names']} where the backup was made",
             hint="Names would not be found again. Restore into a server with the same setting.",
         )
-    return [*_mentioned(server, sql, part), *_consequences(server, sql, part)]
+    return [*changes, *_mentioned(server, sql, part), *_consequences(server, sql, part)]
 
 
 def _check_collations(sql: Sql, wanted: Sequence[str]) -> None:
     unknown = sorted(set(wanted) - catalog.known_collations(sql))
     if unknown:
         raise Refused(
-            f"the server does not know the collation {', '.join(unknown)}", hint="Restore into a newer server."
+            f"the server does not know the collation {', '.join(unknown)}",
+            hint="Restore into a newer server, or one of the kind that the backup was made of.",
         )
 
 
@@ -175,12 +178,14 @@ def _as_they_were(server: SqlServer, sql: Sql) -> list[str]:
 class ClientLoader:
     """The native client, reading a dump into a scratch database; it stops at the first error."""
 
-    def __init__(self, server: SqlServer, child: Child, rewrites: Sequence[Sequence[str]]) -> None:
+    def __init__(
+        self, server: SqlServer, child: Child, rewrites: Sequence[Sequence[str]], unknown_modes: Iterable[str] = ()
+    ) -> None:
         self._server = server
         self._child = child
         pairs = [(definitions.unpack(find), definitions.unpack(put)) for find, put in rewrites]
         pairs.append(_SQL_MODE)
-        self._stdin = Rewritten(child.stdin, Rewriter(pairs))
+        self._stdin = Rewritten(child.stdin, Rewriter(pairs, unknown_modes))
 
     @property
     def stdin(self) -> IO[bytes]:
@@ -217,7 +222,7 @@ def start(server: SqlServer, part: Part, scratch: str, logged: bool) -> ClientLo
         argv = server.tools.load(scratch, init_command(logged, _as_they_were(server, sql)))
         child = server.tools.spawn(argv, stdin=subprocess.PIPE)
         _wait_connected(sql, child, scratch)
-    return ClientLoader(server, child, part.facts.get("rewrites", []))
+    return ClientLoader(server, child, part.facts.get("rewrites", []), change.unknown_modes(server.flavour, part))
 
 
 @contextlib.contextmanager

@@ -208,8 +208,8 @@ class Redis:
             with at(untouched=NOTHING_STORED):
                 need_space(self._home(), int(info["used_memory"]), "The dump")
                 dump.fetch(self._cli(), server.file)
-                said = dump.check(HostPlace(self.context), server.file)
                 server.start(throwaway.data_size(info))
+                said = dump.check(server.place, server.kind.program, server.inside)
                 counted, facts = self._count(server, options.level, said)
                 server.stop()
             flags = ("checked",) if said is not None else ()
@@ -405,6 +405,15 @@ class Redis:
     def finish(self, step: Step) -> None:
         swapping.finish(self._live(), step.data)
 
+    def shares(self, other: Redis) -> bool:
+        """Whether a database belongs to both."""
+        here, there = self.reach(), other.reach()
+        same = here.port == there.port and (
+            here.container == there.container if here.container else bool(set(here.hosts) & set(there.hosts))
+        )
+        mine, others = self._chosen, other._chosen
+        return same and (mine is None or others is None or bool(set(mine) & set(others)))
+
     def empty(self) -> None:
         """Remove all keys of a cache; repeatable."""
         with connected(self.way) as client:
@@ -426,14 +435,15 @@ class Redis:
 
     def _kind(self, live: Version) -> Kind:
         """The throwaway server: from the live container's image, or this host's own program."""
+        names = dump.SERVER if live.flavour == "redis" else dump.SERVER[::-1]
         if self.access.container:
             with Docker() as docker:
                 container = docker.inspect(self.access.container)
             if container is None:
                 raise Unavailable(f"{self.place.label} is gone")
-            return Kind(dump.need(self.place, dump.SERVER, "A throwaway server"), live, container.image_id)
+            return Kind(dump.need(self.place, names, "A throwaway server"), live, container.image_id)
         host = HostPlace(self.context)
-        program = dump.need(host, dump.SERVER, "A throwaway server, on which a backup is proven,")
+        program = dump.need(host, names, "A throwaway server, on which a backup is proven,")
         said = host.run([program, "--version"], timeout=60).text
         flavour = "valkey" if said.lower().startswith("valkey") else "redis"
         return Kind(program, Version(flavour, _numbers(said)))

@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Optional, cast
@@ -27,15 +28,14 @@ MARK = 40  # bytes of the mark that ends a diskless transfer
 _FILE_END = 9  # bytes: the opcode 0xFF and a checksum
 CLI = ("redis-cli", "valkey-cli")
 SERVER = ("redis-server", "valkey-server")
-CHECK = ("redis-check-rdb", "valkey-check-rdb")
-_FIND = 'for name in "$@"; do command -v "$name" && exit 0; done; exit 0'
+_FIND = 'for name in {}; do command -v "$name" && exit 0; done; exit 0'
 # "… success after N bytes" of a transfer with an end mark, "writing N bytes to '-'" of one without.
 _LENGTH = re.compile(r"(?:success after|writing) (\d+) bytes")
 
 
 def find(place: Place, names: Sequence[str]) -> Optional[str]:
     """The first of these programs that is there."""
-    found = place.run(["sh", "-c", _FIND, "sh", *names], timeout=60).text
+    found = place.run(["sh", "-c", _FIND.format(shlex.join(names))], timeout=60).text
     return found.splitlines()[0].strip() if found else None
 
 
@@ -154,12 +154,13 @@ def rdb_version(path: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def check(place: Place, path: Path) -> Optional[str]:
-    """What redis-check-rdb says of the file, on this host; None where it is not installed."""
-    program = find(place, CHECK)
+def check(place: Place, server: str, path: str) -> Optional[str]:
+    """What redis-check-rdb says of the file; None where it is not installed. The one that belongs to the
+    server's program: another version may not know what this one writes."""
+    program = find(place, [server.replace("-server", "-check-rdb")])
     if program is None:
         return None
-    done = place.run([program, str(path)], timeout=None, ok=(0, 1))
+    done = place.run([program, path], timeout=None, ok=(0, 1))
     text = done.text
     if "RDB looks OK" not in text:
         last = next((line for line in reversed(text.splitlines()) if line and not line.startswith("---")), "")

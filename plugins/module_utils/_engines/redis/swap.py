@@ -179,7 +179,7 @@ def _compare(database: int, here: Keyspace, there: Keyspace) -> None:
     """Every key was checked by its own checksum as it came; here, that none is missing. Of those that
     expire, some may have meanwhile."""
     expected, found = here.keys - here.expires, there.keys - there.expires - 1  # the mark
-    if not here.soft and found != expected or there.expires > here.expires:
+    if (not here.soft and found != expected) or there.expires > here.expires:
         raise Mismatch(
             f"database {database}: {expected} keys without expiry were copied, {found} arrived",
             hint="Did something else write to the spare database?",
@@ -221,6 +221,8 @@ def undo(live: Live, data: Json) -> None:
 def finish(live: Live, data: Json) -> None:
     """What was live goes."""
     _empty(live, data.get("pairs") or [], OLD)
+    with connected(live.way) as client:
+        persist(client, live.warn)  # a crash would bring it back into the spare databases
 
 
 def _exchange(live: Live, pairs: Sequence[Sequence[int]], side: str, functions: Optional[bytes]) -> None:

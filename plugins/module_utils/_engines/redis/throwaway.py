@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -24,7 +25,7 @@ from ..._core.context import Context
 from ..._core.drivers import redis as driver
 from ..._core.errors import Mismatch, OpsError, Refused, Unavailable
 from ..._core.io import private_directory
-from ..._core.place import VARIABLE, HostPlace
+from ..._core.place import VARIABLE, ContainerPlace, HostPlace, Place
 from ..._core.process import Child
 from ..._platform.docker import Docker, Throwaway
 from .connection import Version, Way, connected, told
@@ -34,6 +35,9 @@ MARGIN = 128 << 20  # bytes that a server takes besides its data
 DATABASES = 1024  # an RDB file with a higher one is refused by the server
 START_TIMEOUT, LOAD_TIMEOUT = 30, 6 * 3600  # seconds
 LABEL = "ops.day2.run"
+# Its warnings, without process id and time.
+_SAID = re.compile(r"^\d+:\w [^#\n]*# (?!-)(.+)$", re.MULTILINE)
+_INSIDE = "/day2"  # where its directory is in a container
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,16 @@ class Server:
         return self.directory / FILENAME
 
     @property
+    def place(self) -> Place:
+        """Where it runs."""
+        return ContainerPlace(self.context, self.name, self.name) if self.kind.image else HostPlace(self.context)
+
+    @property
+    def inside(self) -> str:
+        """Its file, as it sees it."""
+        return f"{_INSIDE}/{FILENAME}" if self.kind.image else str(self.file)
+
+    @property
     def running(self) -> bool:
         return bool(self._opened)
 
@@ -89,7 +103,7 @@ class Server:
             raise
 
     def _argv(self) -> list[str]:
-        directory = "/day2" if self.kind.image else str(self.directory)
+        directory = _INSIDE if self.kind.image else str(self.directory)
         settings: dict[str, str] = {
             "port": "0",
             "unixsocket": SOCKET,  # in `dir`: a path as long as that may not fit into an address
@@ -103,7 +117,9 @@ class Server:
             "daemonize": "no",
         }
         if self.kind.version.flavour == "valkey" or self.kind.version.numbers >= (7,):
-            settings["enable-debug-command"] = "local"
+            settings.update(
+                {"enable-debug-command": "local", "crash-log-enabled": "no", "crash-memcheck-enabled": "no"}
+            )
         words = [word for name, value in settings.items() for word in (f"--{name}", value)]
         return [self.kind.program, "--dir", directory, *words]
 
@@ -116,7 +132,7 @@ class Server:
                     image=str(self.kind.image),
                     argv=tuple(argv),
                     directory=self.directory,
-                    inside="/day2",
+                    inside=_INSIDE,
                     memory=limit,
                     environment={VARIABLE: self.context.run_mark},
                     labels={LABEL: self.context.run_mark},
@@ -162,23 +178,26 @@ class Server:
         return container is not None and container.running
 
     def _failure(self, limit: int) -> OpsError:
-        """Why it ended, from its log; the kernel writes nothing there."""
-        lines = []
+        """Why it ended while it loaded, from its log. The kernel writes nothing there when it ends it."""
+        log = ""
         with contextlib.suppress(OSError):
-            lines = (self.directory / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
-        tail = "\n".join(lines[-15:])
-        memory = f"{limit >> 20} MiB"
-        if "memory" in tail.lower() or (self._child and self._child.rc == -9) or not lines or "# " not in tail:
-            what = f"the throwaway server ({self.kind.label}) ended while it loaded; its memory limit was {memory}"
-            return OpsError(what, stderr_tail=tail, hint="Is the data larger in memory than the backup says?")
-        last = next((line.partition("# ")[2] for line in reversed(lines) if "# " in line), "")
-        for mark, sentence in (
-            ("module", "the data hold a type of a module that this server has not loaded"),
-            ("RDB format version", "the RDB file is of a newer server than the throwaway one"),
-        ):
-            if any(mark in line and "# " in line for line in lines):
-                return Refused(f"{sentence} ({self.kind.label}): {last}", stderr_tail=tail)
-        return Mismatch(f"the throwaway server ({self.kind.label}) cannot load the RDB file: {last}", stderr_tail=tail)
+            log = (self.directory / LOG).read_text(encoding="utf-8", errors="replace")
+        _before, loading, after = log.partition("Loading RDB")
+        said = _SAID.findall(after if loading else log)
+        tail = "\n".join(said[:15])
+        label = f"the throwaway server ({self.kind.label})"
+        if any("Out Of Memory" in line for line in said) or (loading and not said):
+            return OpsError(
+                f"{label} ended while it loaded the data; its memory limit was {limit >> 20} MiB",
+                stderr_tail=tail,
+                hint="Is memory short on this host? Run it again.",
+            )
+        reason = next((line for line in said if "Internal error" in line or "Guru" in line), said[0] if said else "")
+        if "module" in tail:
+            return Refused(f"the data hold keys of a module that {label} has not loaded: {reason}", stderr_tail=tail)
+        if "RDB format version" in tail:
+            return Refused(f"the RDB file is of a newer version than {label}: {reason}", stderr_tail=tail)
+        return Mismatch(f"{label} cannot load the RDB file: {reason or 'it says nothing'}", stderr_tail=tail)
 
     def stop(self) -> None:
         """End it; nothing happens where it does not run."""
