@@ -89,6 +89,9 @@ def dump_flags(database: str, prefix: str, excluded: Sequence[str]) -> list[str]
     return [
         f"--db={database}",
         "--archive",
+        # One collection after the other: several at a time come interleaved as chance has it, and an unchanged
+        # collection would be stored anew each day.
+        "--numParallelCollections=1",
         f"--excludeCollectionsWithPrefix={prefix}",
         *(f"--excludeCollection={name}" for name in excluded),
     ]
