@@ -128,6 +128,14 @@ class Child:
         return self._popen.poll()
 
     @property
+    def written(self) -> int:
+        """Bytes that it has written to files and pipes so far; 0 where that cannot be seen (proc(5))."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            counters = Path(f"/proc/{self.pid}/io").read_text(encoding="ascii")
+            return int(counters.partition("wchar:")[2].split()[0])
+        return 0
+
+    @property
     def stderr_tail(self) -> str:
         return bytes(self._stderr[-self._keep :]).decode(errors="replace").strip()
 

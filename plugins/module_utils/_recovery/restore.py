@@ -261,16 +261,19 @@ def _restore(operation: Operation, request: Request, plan: Plan, held: locks.Hel
         with _timed(phases, "stage"), at(untouched=UNTOUCHED):
             accounts, staged = _stage(operation, request, plan)
         with _timed(phases, "stop"), at(stage="stop", untouched=UNTOUCHED):
+            operation.context.progress.begin("stop")
             stopped = _stop(operation, plan, journal)
         with _timed(phases, "safety"), at(stage="safety copy", untouched=UNTOUCHED):
             safety = _safety_copy(operation, request, plan)
         with _timed(phases, "swap"), at(stage="swap"):
             held.check()
+            operation.context.progress.begin("swap")
             _swap(plan, staged, journal)
     except BaseException as error:
         _undo(operation, journal, engines, error)
         raise
     with _timed(phases, "start"), at(untouched="The data are restored."):
+        operation.context.progress.begin("start")
         unfinished.complete(operation, journal, engines)
     unfinished.end(journal)
     return {

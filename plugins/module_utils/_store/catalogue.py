@@ -138,10 +138,10 @@ class Catalogue:
         return f"There are {len(self.entries)} backups from {self.entries[-1].summary.started} to {self.entries[0].summary.started}."
 
 
-def read(restic: Restic, app: App) -> Catalogue:
+def read(restic: Restic, app: App, lock: bool = True) -> Catalogue:
     """List an application's backups: one restic call. When that fails, the repository is asked why."""
     try:
-        listed = restic.snapshots(["day2", f"app={app.name}", f"instance={app.instance}"])
+        listed = restic.snapshots(["day2", f"app={app.name}", f"instance={app.instance}"], lock)
     except (Busy, Unavailable):
         raise
     except OpsError:

@@ -65,6 +65,12 @@ def pause_after(size: int, pipe: Path) -> str:
     return f'rm -f {pipe}; mkfifo {pipe}; {{ head -c {size}; sleep 2; cat; }} < {pipe} & exec "$real" "$@" > {pipe}'
 
 
+def slow_input(rate: int, pipe: Path) -> str:
+    """restic gets its input at so many bytes per second."""
+    code = f"import os, time\nwhile data := os.read(0, {rate // 10}): os.write(1, data); time.sleep(0.1)"
+    return f'exec 3<&0; rm -f {pipe}; mkfifo {pipe}; python3 -c "{code}" <&3 >{pipe} & exec "$real" "$@" 3<&- <{pipe}'
+
+
 def any_file(directory: Path) -> str:
     return f'[ -n "$(ls -A {directory} 2>/dev/null | grep -v tmp)" ]'
 

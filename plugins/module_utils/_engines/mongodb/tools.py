@@ -89,6 +89,9 @@ def dump_flags(database: str, prefix: str, excluded: Sequence[str]) -> list[str]
     return [
         f"--db={database}",
         "--archive",
+        # One collection after the other: several at a time come interleaved as chance has it, and an unchanged
+        # collection would be stored anew each day.
+        "--numParallelCollections=1",
         f"--excludeCollectionsWithPrefix={prefix}",
         *(f"--excludeCollection={name}" for name in excluded),
     ]
@@ -120,11 +123,12 @@ def load_flags(source: str, target: str, scratch: str, collections: Sequence[str
     """
     flags = ["--archive", "--noIndexRestore", "--bypassDocumentValidation", f"--nsInclude={pattern(source)}.*"]
     flags += [f"--nsExclude={pattern(f'{source}.{name}')}" for name in without]
-    for name in collections:  # the first rule that fits counts
+    flags += [f"--nsFrom={pattern(source)}.*", f"--nsTo={pattern(f'{target}.{scratch}')}_*"]
+    for name in collections:  # the last rule that fits counts
         if is_long(scratch, name, target):
             flags.append(f"--nsFrom={pattern(f'{source}.{name}')}")
             flags.append(f"--nsTo={pattern(f'{target}.{within(scratch, name, target)}')}")
-    return [*flags, f"--nsFrom={pattern(source)}.*", f"--nsTo={pattern(f'{target}.{scratch}')}_*"]
+    return flags
 
 
 @dataclasses.dataclass(frozen=True)
