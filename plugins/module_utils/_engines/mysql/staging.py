@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Optional, cast
 
 from ..._core.errors import OpsError, Refused, ToolFailed, Unavailable
 from ..._core.model import Fingerprint, Part, TableFingerprint
-from ..._core.process import Child, failed
+from ..._core.process import Child, ending, failed
 from ..base import DumpOptions
 from . import catalog, change, definitions, describe, fingerprint
 from .connection import Sql, SqlError, name
@@ -212,7 +212,8 @@ def _explain(child: Child, rc: int, flavour: Flavour) -> OpsError:
     hint = next((hint for mark, hint in _HINTS if mark in stderr), "").format(**dataclasses.asdict(flavour))
     if "ERROR 2013" in stderr or "ERROR 2002" in stderr:
         return Unavailable(f"the connection to the server was lost while loading: {lines[-1]}")
-    error: ToolFailed = failed(child.argv, rc, stderr, what=f"loading ended at: {lines[-1]}", hint=hint)
+    what = f"loading ended at: {lines[-1]}" if stderr else f"{flavour.client} {ending(rc)} while it loaded"
+    error: ToolFailed = failed(child.argv, rc, stderr, what=what, hint=hint)
     return error
 
 
