@@ -28,7 +28,7 @@ from ..._core.place import HostPlace, Place
 from ..._platform.access import LOCAL, Access, resolve
 from ..._platform.application import Application
 from ..._platform.docker import Docker
-from ..base import DumpOptions, Reach, Session, Target
+from ..base import Chosen, DumpOptions, Reach, Session, Target
 from ..sqlite_file import need_space
 from . import census, dump, throwaway
 from . import swap as swapping
@@ -124,12 +124,19 @@ class Redis:
                 "a redis datastore has no tables to leave out: a backup is the server's own image of its data",
                 hint="Remove it from exclude_tables.",
             )
-        cli = self._cli()
         with connected(self.way) as client:
             info = client.info("everything")
             refuse_unfit(info, restoring=False)
             databases = self._databases(client)
+            soft = [one for one, numbers in keyspaces(client).items() if numbers.soft]
         version = version_of(info)
+        if soft and version.flavour == "valkey":
+            # Measured with 9.1: "Can't store key in RDB version 11", the one for whoever does not say that he knows more.
+            raise Refused(
+                f"Valkey does not stream hash fields that expire to its own tool, and there are such in database {_listed(soft)}",
+                hint="Until a valkey-cli can, fields of hashes must not expire.",
+            )
+        cli = self._cli(version)
         kind = self._kind(version)
         if newer_than(version, kind.version):
             raise Unavailable(
@@ -207,7 +214,7 @@ class Redis:
         try:
             with at(untouched=NOTHING_STORED):
                 need_space(self._home(), int(info["used_memory"]), "The dump")
-                dump.fetch(self._cli(), server.file)
+                dump.fetch(self._cli(version_of(info)), server.file)
                 server.start(throwaway.data_size(info))
                 said = dump.check(server.place, server.kind.program, server.inside)
                 counted, facts = self._count(server, options.level, said)
@@ -275,12 +282,14 @@ class Redis:
                 )
             swapping.may_swap(client)
             swapping.choose(self.way, self._to_swap(client, part))
-            self._check_room(info, int(part.facts["data"]))
+            need = int(part.facts["data"])
+            self._check_room(info, need, besides=need)
 
-    def _check_room(self, info: Mapping[str, Any], need: int) -> None:
+    def _check_room(self, info: Mapping[str, Any], need: int, besides: int = 0) -> None:
+        """`besides`: what the throwaway server will take, where it does not run yet."""
         here = self.access.container is not None or self.access.host is None or self.access.host in LOCAL
         free = throwaway.available_memory() if here else None
-        swapping.check_room(info, need, self._memory_limit(), free)
+        swapping.check_room(info, need, self._memory_limit(), None if free is None else free - besides)
 
     def _to_swap(self, client: Any, part: Part) -> list[int]:
         """The databases that a restore of this part replaces: those that are empty in the backup too."""
@@ -288,6 +297,12 @@ class Redis:
             return self._chosen
         held = set(part.facts["databases"])
         return sorted(held | set(keyspaces(client)) if part.facts["whole"] else held)
+
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        raise Refused(
+            "a redis datastore is restored as a whole: its keys belong to no tables",
+            hint="Restore it `into` another server, and copy from there what you need.",
+        )
 
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         """None: users (ACL) are the server's configuration, and in no RDB file."""
@@ -396,6 +411,9 @@ class Redis:
         finally:
             server.stop()
 
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        self.check_chosen(part, chosen)
+
     def undo(self, step: Step) -> None:
         swapping.undo(self._live(), step.data)
 
@@ -428,14 +446,14 @@ class Redis:
     def _server(self, scratch: str, version: Version, databases: int) -> Server:
         return Server(self._kind(version), scratch, self._home(scratch) / scratch, self.context, databases)
 
-    def _cli(self) -> dump.Cli:
-        program = dump.need(self.place, dump.CLI, "A backup")
+    def _cli(self, live: Version) -> dump.Cli:
+        program = dump.need(self.place, _of(live, dump.CLI), "A backup")
         port = self.datastore.options.get("port") or PORT
         return dump.Cli(program, self.access, port, self._tls, self.datastore.options.get("tls_ca"))
 
     def _kind(self, live: Version) -> Kind:
         """The throwaway server: from the live container's image, or this host's own program."""
-        names = dump.SERVER if live.flavour == "redis" else dump.SERVER[::-1]
+        names = _of(live, dump.SERVER)
         if self.access.container:
             with Docker() as docker:
                 container = docker.inspect(self.access.container)
@@ -453,6 +471,11 @@ class Redis:
             return 0
         with Docker() as docker:
             return docker.memory_limit(self.access.container)
+
+
+def _of(version: Version, names: Sequence[str]) -> Sequence[str]:
+    """Programs of both flavours, the server's own first."""
+    return sorted(names, key=lambda name: not name.startswith(version.flavour))
 
 
 def _refuse_old(version: Version) -> None:
