@@ -166,7 +166,7 @@ WELL = "2026-11-26T02:36:11.105+0000	100003 document(s) restored successfully. 0
             1,
             CUT,
             0,
-            "loading ended at: shop.a: error restoring from archive on stdin: reading bson input: unexpected EOF",
+            "mongorestore ended with 1: shop.a: error restoring from archive on stdin: reading bson input: unexpected EOF",
         ),
         (0, WELL, 100004, "100003 of 100004 documents were restored"),
         (0, "", 0, "did not say how many"),
