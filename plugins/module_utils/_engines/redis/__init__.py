@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Optional
 
 from ..._core.context import Context
-from ..._core.errors import Mismatch, OpsError, Refused, Unavailable, at
+from ..._core.errors import OpsError, Refused, Unavailable, at
 from ..._core.io import private_directory
 from ..._core.journal import Step
 from ..._core.model import Datastore, Description, Fingerprint, Json, Part
