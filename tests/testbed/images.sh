@@ -17,13 +17,15 @@ declare -A TAG_OF=(
   [bare]=bookworm
   [systemd]=bookworm
   [apphost]=bookworm
+  [webapp]=bookworm
+  [webhost]=bookworm
 )
 declare -A BASE_OF=( # the Debian suite of an image, where it is not the usual one
   [mongo]=sid
   [mysql]=sid
   [valkey]=sid
 )
-ORDER=(mariadb mysql postgres redis valkey mongo bare systemd apphost) # apphost starts from systemd
+ORDER=(mariadb mysql postgres redis valkey mongo bare systemd apphost webapp webhost) # apphost and webhost start from systemd
 
 build() { # NAME
   local name=$1 image log label started=$SECONDS context

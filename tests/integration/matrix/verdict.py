@@ -17,18 +17,27 @@ from tests.integration.support.recovery import wait_for_end_of_processes
 WORD = {BACKUP: "backup", VERIFY: "verify", RESTORE: "restore"}
 
 
-def ended_as_it_must(case: Case, outcome: Optional[Outcome]) -> str:
-    """How the operation ended: `error`, `works` or `killed`. Judged by what it must be, and by its message."""
+def seen(case: Case, outcome: Optional[Outcome]) -> tuple[str, str]:
+    """How the operation ended (`error`, `works`, `killed`), and what a person got to see."""
+    if outcome is None:  # nobody was there to be told; the effects are judged
+        return case.cell.ends, ""
+    if outcome.killed:
+        return KILLED, ""
+    if outcome.failed:
+        return ERROR, plain(case, outcome.msg)
+    return WORKS, plain(case, "; ".join(outcome.warnings))
+
+
+def ended_as_it_must(case: Case, outcome: Optional[Outcome], how: str) -> None:
+    """Judged by what it must be, and by its message."""
     if outcome is None:
-        return case.cell.ends
-    how = KILLED if outcome.killed else ERROR if outcome.failed else WORKS
+        return
     said = outcome.msg or outcome.stdout + outcome.stderr
     assert how == case.cell.ends or (case.cell.ends == EITHER and how != KILLED), f"{how}: {said}"
     if how == ERROR:
         is_for_a_person(case, outcome)
     if how == WORKS:
         assert outcome["changed"]
-    return how
 
 
 def is_for_a_person(case: Case, outcome: Outcome) -> None:
@@ -116,12 +125,3 @@ def plain(case: Case, message: str) -> str:
     for pattern, word in _PLAIN:
         message = re.sub(pattern, word, message)
     return " ".join(message.split())
-
-
-def shown(case: Case, outcome: Optional[Outcome], how: str) -> str:
-    """What a person got to see, for the table."""
-    if outcome is None:
-        return "nobody was there to be told"
-    if how == KILLED:
-        return ""
-    return plain(case, outcome.msg if how == ERROR else "; ".join(outcome.warnings))

@@ -174,8 +174,9 @@ class MongoDB:
 
     def reach(self) -> Reach:
         access = self.access
+        members = () if access.container else (host for host, port in self._way().hosts)  # of a replica set
         return Reach(
-            hosts=access.hosts,
+            hosts=tuple(dict.fromkeys((*access.hosts, *members))),
             port=access.port or self.datastore.options.get("port") or PORT,
             database=self.database,
             container=access.container,
