@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import threading
 import time
@@ -32,6 +33,7 @@ from tests.integration.support.redis import (
     content,
     deployed,
     host_server,
+    scratch_containers,
     with_backups,
 )
 
@@ -449,10 +451,15 @@ def test_a_replica_is_backed_up_and_follows_a_restore_of_its_master(
 @IN_CONTAINER
 def test_a_killed_backup_leaves_a_throwaway_server_that_the_next_run_takes_away(redis_world: RedisWorld) -> None:
     world = redis_world
-    killed = world.run("backup", prelude=_die_counting)
-    assert killed.killed
-    backup = world.backup()
-    world.is_clean()
+    for directory_stays in (True, False):  # the container alone, as when the directory was another run's choice
+        killed = world.run("backup", prelude=_die_counting)
+        assert killed.killed
+        if world.server.kind == "container":
+            assert any(name.startswith(world.scratch_prefix()) for name in scratch_containers())
+        if not directory_stays:
+            shutil.rmtree(world.home / "scratch")
+        backup = world.backup()
+        world.is_clean()
     assert world.run("backup_verify", backup=backup)["verification"]["whole"]
     world.is_clean()
 
