@@ -20,7 +20,7 @@ from ..._core.errors import Mismatch, Refused, ToolFailed, Unavailable
 from ..._core.io import friendly_os_errors
 from ..._core.model import Fingerprint, Json
 from ..._core.place import Place
-from ..._core.process import Child, failed
+from ..._core.process import Child, ending, failed
 from ..._platform.access import Access
 
 FORMAT = "rdb"
@@ -133,7 +133,8 @@ def _failure(child: Child, rc: int) -> Exception:
             stderr_tail=said,
             hint="Use the service's own backups.",
         )
-    return failed(child.argv, rc, said)
+    last = said.splitlines()[-1] if said else "no message"
+    return failed(child.argv, rc, said, what=f"redis-cli {ending(rc)}: {last}")
 
 
 def _is_whole(path: Path) -> bool:
