@@ -220,6 +220,12 @@ backup:
       description: The last proof that this backup restores, see M(day2.ops.backup_verify). Empty where there is none.
       type: dict
       sample: {}
+    caches:
+      description: Names of the datastores that are caches (C(content=cache)), which are never backed up.
+      type: list
+      elements: str
+      sample: [cache]
+      version_added: 1.1.0
     datastores:
       description: The parts.
       type: list

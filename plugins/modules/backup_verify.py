@@ -33,6 +33,14 @@ options:
     description:
       - Directory for scratch copies of files and SQLite databases. By default below O(state_dir).
     type: path
+  allow_flavour_change:
+    description:
+      - Allows that a backup of a MariaDB database is loaded into a datastore that is described as mysql, and the reverse.
+      - Accounts are not carried over, and whatever the other server does not know is refused. Tables are compared by their
+        number of rows only.
+    type: bool
+    default: false
+    version_added: 1.1.0
   assertions:
     description:
       - What must be true of the restored data.
@@ -48,6 +56,10 @@ options:
       sql:
         description:
           - A query; the first column of its first row is looked at. Runs read-only on the scratch copy.
+          - "For redis a command that only reads, as for redis-cli: V(GET key), or V(-n 2 DBSIZE) of database 2. Its tables are
+            V(db0.string), V(db0.hash) and so on."
+          - "For mongodb a pipeline in JSON, C({\"collection\": \"orders\", \"pipeline\": [{\"$count\": \"n\"}]}); the first value of its first
+            document but C(_id) is looked at."
         type: str
       value:
         description:
@@ -213,6 +225,7 @@ def main() -> None:
             "only": {"type": "list", "elements": "str", "default": []},
             "scratch": setup.elsewhere(),
             "scratch_directory": {"type": "path"},
+            "allow_flavour_change": {"type": "bool", "default": False},
             "assertions": {
                 "type": "list",
                 "elements": "dict",

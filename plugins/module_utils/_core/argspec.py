@@ -67,7 +67,7 @@ def datastore_spec(engines: Mapping[str, Mapping[str, Any]]) -> Spec:
     return {
         "name": {"type": "str", "required": True},
         "engine": {"type": "str", "required": True, "choices": sorted(engines)},
-        "content": {"type": "str", "choices": ["data", "configuration"], "default": "data"},
+        "content": {"type": "str", "choices": ["data", "configuration", "cache"], "default": "data"},
         **union(engines),
     }
 

@@ -49,6 +49,7 @@ class Context:
     warn: Callable[[str], None] = lambda message: None
     check_mode: bool = False
     secrets: Secrets = dataclasses.field(default_factory=Secrets)
+    allow_flavour_change: bool = False  # MySQL's dump into MariaDB, or the reverse
     interrupted: Optional[Interrupted] = None  # a signal has asked this run to end
     progress: Progress = dataclasses.field(default_factory=Progress, repr=False)
     # Six hexadecimal digits: in scratch names, in DAY2_RUN of every process this run starts.

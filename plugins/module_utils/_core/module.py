@@ -26,7 +26,13 @@ from .model import Json
 from .process import SIGNALS
 
 # What a Python package is called, by the name it is imported as.
-PACKAGES = {"pymysql": "PyMySQL", "psycopg": "psycopg[binary]", "docker": "docker"}
+PACKAGES = {
+    "pymysql": "PyMySQL",
+    "psycopg": "psycopg[binary]",
+    "pymongo": "pymongo",
+    "redis": "redis",
+    "docker": "docker",
+}
 
 _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASS|CREDENTIAL|ACCOUNT", re.I)
 

@@ -66,6 +66,8 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         data_keys=tuple(params["data_keys"]),
     )
     _check_excluded(operation, request)
+    if not operation.kept:
+        raise Refused("every datastore is a cache (content: cache), so there is nothing to back up")
     with at(f"backup {context.app.key}", untouched=NOTHING_STORED), contextlib.ExitStack() as stack:
         if not context.check_mode:
             stack.enter_context(locks.held(context, params["lock_token"], f"backup ({request.kind})", operation.job))
@@ -79,11 +81,11 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
             if recent is not None:
                 return {"changed": False, "backup": _public(operation, recent)}
             preflight.check_coverage(operation)
-            described = preflight.describe(operation, list(operation.engines.values()), request.options)
+            described = preflight.describe(operation, list(operation.kept.values()), request.options)
             preflight.check_space(operation, described)
         if context.check_mode:
             return {"changed": True, "backup": _plan(operation, request, described)}
-        entry = make(operation, request, list(operation.engines.values()), described, known)
+        entry = make(operation, request, list(operation.kept.values()), described, known)
         return {"changed": True, "backup": _public(operation, entry)}
 
 
@@ -220,7 +222,7 @@ def _commit(operation: Operation, manifest: Manifest, stored: list[str]) -> None
 
 def _confirm(operation: Operation, manifest: Manifest) -> catalogue.Entry:
     """List once more: every part must be there."""
-    entries = {entry.id: entry for entry in catalogue.read(operation.restic, operation.app).entries}
+    entries = {entry.id: entry for entry in catalogue.read(operation.restic, operation.app, lock=False).entries}
     entry = entries.get(manifest.id)
     if entry is None or entry.missing:
         gone = "its manifest" if entry is None else ", ".join(entry.missing)
@@ -236,7 +238,7 @@ def _recent(known: Catalogue, operation: Operation, request: Request) -> Optiona
     if not request.max_age:
         return None
     limit, now = clock.duration(request.max_age, "max_age"), clock.now()
-    wanted = {name for name, engine in operation.engines.items()}
+    wanted = set(operation.kept)
     for entry in known.entries:
         covers = wanted <= set(entry.data)
         if entry.kind != "safety" and entry.complete and covers and now - limit < entry.started <= now:
@@ -269,6 +271,8 @@ def _check_excluded(operation: Operation, request: Request) -> None:
     for name, tables in request.exclude_tables.items():
         if not isinstance(tables, list) or not all(isinstance(table, str) for table in tables):
             raise Refused(f"exclude_tables: {name} must be a list of table names")
+        if name in operation.caches:
+            raise Refused(f'exclude_tables: "{name}" is a cache, which is never backed up')
         if operation.engines[name].TRANSPORT == "tree":
             raise Refused(f'exclude_tables: "{name}" has no tables', hint="Use the datastore's exclude.")
 
@@ -277,6 +281,7 @@ def _public(operation: Operation, entry: catalogue.Entry) -> Json:
     return {
         "app": operation.app.name,
         "instance": operation.app.instance,
+        "caches": list(operation.caches),
         **catalogue.public(entry, clock.now()),
     }
 
@@ -291,6 +296,7 @@ def _plan(operation: Operation, request: Request, described: Mapping[str, Descri
         "bytes": sum(description.size for description in described.values()),
         "datastores": [
             {"name": name, "engine": engine.datastore.engine, "bytes": described[name].size}
-            for name, engine in operation.engines.items()
+            for name, engine in operation.kept.items()
         ],
+        "caches": list(operation.caches),
     }

@@ -170,9 +170,11 @@ class Restic:
         self._run(["prune"], timeout=None)
 
     # Reading -------------------------------------------------------------------------------------
-    def snapshots(self, tags: Sequence[str]) -> list[Snapshot]:
-        """All snapshots that have all of the tags, oldest first."""
-        listed = json.loads(self._run(["snapshots", "--json", "--tag", ",".join(tags)]).text or "[]") or []
+    def snapshots(self, tags: Sequence[str], lock: bool = True) -> list[Snapshot]:
+        """All snapshots that have all of the tags, oldest first. Without a lock it is 0.2 s faster, which restic
+        waits after taking one, and nobody else's lock is waited for."""
+        argv = ["snapshots", "--json", *([] if lock else ["--no-lock"]), "--tag", ",".join(tags)]
+        listed = json.loads(self._run(argv).text or "[]") or []
         return sorted((_snapshot(entry) for entry in listed), key=lambda snapshot: snapshot.time)
 
     def read(self, snapshot: str, filename: str) -> bytes:
