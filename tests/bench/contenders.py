@@ -13,6 +13,7 @@ from tests.bench import servers
 from tests.bench.figures import OURS
 from tests.bench.local import Files, SQLite
 from tests.bench.place import PASSWORD, Place
+from tests.bench.redis_servers import Redis
 from tests.bench.subject import Streamed
 
 MYSQL_DB = "mysql_db (gzip)"
@@ -193,6 +194,39 @@ class GzipSQLite(Contender):
 
     def restore(self, home: Path) -> None:
         self.place.pipe(["cat", str(home / "copy.db.gz")], ["gzip", "-dc"], {}, self.subject.restored)
+
+
+class BareRedis(Restic):
+    """`redis-cli --rdb`, then restic; and the file back under a server that starts from it."""
+
+    name = BARE
+    subject: Redis
+
+    def backup(self, home: Path) -> None:
+        copy = self.place.directory / "dump.rdb"
+        self.subject.copy(copy)
+        self.restic(home, "backup", "-q", "--host", "bench", copy.name, cwd=copy.parent)
+
+    def restore(self, home: Path) -> None:
+        dump = ["restic", "dump", "latest", "/dump.rdb"]
+        with self.subject.replaced():
+            self.place.pipe(dump, ["cat"], {"RESTIC_REPOSITORY": str(home)}, self.subject.restored)
+
+
+class GzipRedis(Contender):
+    """`redis-cli --rdb`, then gzip."""
+
+    name = GZIP
+    subject: Redis
+
+    def backup(self, home: Path) -> None:
+        copy = self.place.directory / "dump.rdb"
+        self.subject.copy(copy)
+        self.place.pipe(["cat", str(copy)], ["gzip"], {}, home / "dump.rdb.gz")
+
+    def restore(self, home: Path) -> None:
+        with self.subject.replaced():
+            self.place.pipe(["cat", str(home / "dump.rdb.gz")], ["gzip", "-dc"], {}, self.subject.restored)
 
 
 class BareFiles(Restic):

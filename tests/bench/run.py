@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.bench import contenders, daily, jobs, local, many, report, servers, targets  # noqa: E402
+from tests.bench import containers, contenders, daily, jobs, local, many, redis_servers, report, servers, targets  # noqa: E402
 from tests.bench.figures import Part, load, machine, timed, version  # noqa: E402
 from tests.bench.place import Place  # noqa: E402
 from tests.bench.subject import Subject  # noqa: E402
@@ -67,6 +67,16 @@ ENGINES = {
         (contenders.MysqlDb, contenders.Mydumper, contenders.Bare),
     ),
     "postgresql": Engine(lambda _directory: servers.postgresql(), 480, (contenders.PostgresqlDb, contenders.Bare)),
+    "mysql": Engine(lambda _directory: containers.mysql(), 240, (contenders.Bare, contenders.Gzip)),
+    "mongodb": Engine(
+        lambda _directory: containers.mongodb(),
+        120,
+        (contenders.Bare, contenders.Gzip),
+        "{megabytes} MB of documents in four collections.",
+    ),
+    "redis": Engine(
+        redis_servers.servers, 120, (contenders.BareRedis, contenders.GzipRedis), "{megabytes} MB in hashes."
+    ),
     "sqlite": Engine(_sqlite, 240, (contenders.BareSQLite, contenders.GzipSQLite)),
     "files": Engine(_files, 240, (contenders.BareFiles, contenders.Archive), "{megabytes} MB in 2,000 files."),
 }

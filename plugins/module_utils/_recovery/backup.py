@@ -222,7 +222,7 @@ def _commit(operation: Operation, manifest: Manifest, stored: list[str]) -> None
 
 def _confirm(operation: Operation, manifest: Manifest) -> catalogue.Entry:
     """List once more: every part must be there."""
-    entries = {entry.id: entry for entry in catalogue.read(operation.restic, operation.app).entries}
+    entries = {entry.id: entry for entry in catalogue.read(operation.restic, operation.app, lock=False).entries}
     entry = entries.get(manifest.id)
     if entry is None or entry.missing:
         gone = "its manifest" if entry is None else ", ".join(entry.missing)

@@ -170,9 +170,11 @@ class Restic:
         self._run(["prune"], timeout=None)
 
     # Reading -------------------------------------------------------------------------------------
-    def snapshots(self, tags: Sequence[str]) -> list[Snapshot]:
-        """All snapshots that have all of the tags, oldest first."""
-        listed = json.loads(self._run(["snapshots", "--json", "--tag", ",".join(tags)]).text or "[]") or []
+    def snapshots(self, tags: Sequence[str], lock: bool = True) -> list[Snapshot]:
+        """All snapshots that have all of the tags, oldest first. Without a lock it is 0.2 s faster, which restic
+        waits after taking one, and nobody else's lock is waited for."""
+        argv = ["snapshots", "--json", *([] if lock else ["--no-lock"]), "--tag", ",".join(tags)]
+        listed = json.loads(self._run(argv).text or "[]") or []
         return sorted((_snapshot(entry) for entry in listed), key=lambda snapshot: snapshot.time)
 
     def read(self, snapshot: str, filename: str) -> bytes:
@@ -187,7 +189,7 @@ class Restic:
         """Restore paths below `target`, where they keep their full absolute path."""
         argv = ["restore", snapshot, "--target", str(target)]
         argv += [word for path in include for word in ("--include", path)]
-        self._run(argv, timeout=None)
+        self._run(argv, timeout=None, written=self.context.progress.reached)
 
     def nodes(self, snapshot: str) -> Iterator[Mapping[str, Any]]:
         """Every file and directory of a snapshot, as `restic ls --json` lists them."""
@@ -283,11 +285,13 @@ class Restic:
         ok: Sequence[int] = (0,),
         timeout: Optional[float] = 900,
         reached: Optional[Reached] = None,
+        written: Optional[Callable[[int], None]] = None,
     ) -> Result:
         """Run to the end, waiting for a lock that somebody else holds."""
         deadline = time.monotonic() + self.repository.lock_timeout
         while True:
-            result = _collect(self._start(argv, keep=MESSAGES), timeout, reached)
+            with _watched(self._start(argv, keep=MESSAGES), written) as child:
+                result = _collect(child, timeout, reached)
             if result.rc in ok and not (result.rc == 1 and is_locked(result.rc, result.stderr_tail)):
                 return result
             error = classify(result.argv, result.rc, result.stderr_tail, self.repository.location)
@@ -384,6 +388,23 @@ def _tell(line: bytes, reached: Reached) -> None:
     with contextlib.suppress(ValueError, TypeError):  # progress is no reason to fail
         status = json.loads(line)
         reached(status.get("bytes_done") or status.get("bytes_restored") or 0, status.get("total_bytes") or 0)
+
+
+@contextlib.contextmanager
+def _watched(child: Child, written: Optional[Callable[[int], None]]) -> Iterator[Child]:
+    """Tell once a second what it has written, for a restic whose `restore` says nothing by itself (before 0.16)."""
+    ended = threading.Event()
+
+    def watch(tell: Callable[[int], None]) -> None:
+        while not ended.wait(1):
+            tell(child.written)
+
+    if written is not None:
+        threading.Thread(target=watch, args=(written,), daemon=True).start()
+    try:
+        yield child
+    finally:
+        ended.set()
 
 
 def _collect(child: Child, timeout: Optional[float], reached: Optional[Reached] = None) -> Result:
