@@ -15,7 +15,7 @@ from .._core.context import Context
 from .._core.errors import Refused, at
 from .._core.model import Json
 from .._store import catalogue
-from . import setup
+from . import care, copying, setup
 
 _SUBSET = re.compile(r"^(structure|all|\d+(\.\d+)?%|\d+[KMGT]|\d+/\d+)$")
 
@@ -26,6 +26,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
     if subset and not _SUBSET.match(subset):
         raise Refused(f"check: {subset!r} is no share of the data", hint="Use structure, all, 5%, 500M or 1/10.")
     restic = setup.store_of(context, params)
+    second = setup.copy_of(context, params, restic)
     with at(f"backups of {context.app.key}", stage="list"):
         version = restic.version()
         known = catalogue.read(restic, context.app)
@@ -35,16 +36,20 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         "restic": ".".join(map(str, version)),
         "checked": bool(subset),
         "errors": known.unreadable(),
+        "damaged": [],
     }
     if subset:
         with at(f"backups of {context.app.key}", stage="check"):
-            repository["errors"] += restic.check("" if subset == "structure" else subset)
+            found = care.inspect(restic, context, "" if subset == "structure" else subset)
+        repository["errors"] += found["errors"]
+        repository["damaged"] = found["damaged"]
     result: Json = {
         "changed": False,
         "orphans": [
             {"snapshot": one.id[:8], "time": one.time, "datastore": one.tag("datastore")} for one in known.orphans
         ],
         "repository": repository,
+        "copy": copying.state(known, second),
     }
     entries = list(known.entries)
     if params["backup"]:

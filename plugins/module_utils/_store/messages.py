@@ -14,16 +14,32 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Union
 
-from .._core.errors import Busy, OpsError, ToolFailed, Unavailable
+from .._core.errors import Busy, OpsError, Refused, ToolFailed, Unavailable
 from .._core.process import TAIL, failed
 
 NO_REPOSITORY, LOCKED, WRONG_PASSWORD = 10, 11, 12
+_OPENING = re.compile(
+    r"Is there a repository at the following location|unable to open (config file|repository at)"
+    r"|create repository at .* failed|unable to start the sftp session"
+)
 # How a backend says that the repository's configuration is not there, as opposed to a network, a login
 # or a server that fails: before 0.17 restic asks "Is there a repository …?" after all of them.
 _ABSENT = re.compile(
     r"no such file or directory|do(es not|esn't) exist|NoSuch(Bucket|Key)|object not found|\b404\b", re.I
+)
+
+# A login or a right that is refused. S3's "The AWS Access Key Id you provided does not exist in our records" is one
+# too, and no sign of a missing repository.
+_REFUSED = (
+    r"\b401\b|\b403\b|signature we calculated|Access Key Id you provided|Access ?Denied|InvalidAccessKeyId"
+    r"|SignatureDoesNotMatch"
+)
+_LOGIN = re.compile(_REFUSED, re.I)
+_TRIES_AGAIN = re.compile(rf"returned error, retrying after .*({_REFUSED})", re.I)
+_REMOVE = re.compile(
+    rf"(Remove\(<(?:snapshot|data|index|key)/.*|not removed.*)({_REFUSED}|permission denied|not permitted)", re.I
 )
 
 
@@ -35,10 +51,27 @@ class Locked(Busy):
     """Another restic holds a lock of the repository."""
 
 
+class AppendOnly(Refused):
+    """The repository does not let us remove anything."""
+
+
 def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsError:
     """What a failed restic means, with what to do about it."""
     details: dict[str, Any] = {"cmd": list(argv), "rc": rc, "stderr_tail": stderr[-TAIL:]}
-    opening = "Is there a repository at the following location" in stderr or "unable to open config file" in stderr
+    opening = bool(_OPENING.search(stderr))
+    if _REMOVE.search(stderr):
+        return AppendOnly(
+            f"the repository {location} does not let this host remove anything: it is append-only here",
+            hint="Let the retention run where removing is allowed, with a login that may, and leave it out on this host.",
+            **details,
+        )
+    if _LOGIN.search(stderr) and (opening or _TRIES_AGAIN.search(stderr)):
+        return Unavailable(
+            f"the server of the repository {location} refuses the login: {_line(stderr, _LOGIN)}",
+            hint="Check repository.environment (the keys), or the user and password in repository.location, "
+            "and what that account may do.",
+            **details,
+        )
     if rc == NO_REPOSITORY or (opening and _ABSENT.search(stderr)):
         return NoRepository(
             f"there is no repository at {location}",
@@ -65,7 +98,7 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
         )
     if opening:
         return Unavailable(
-            f"the repository {location} cannot be reached: {_line(stderr, 'config file')}",
+            f"the repository {location} cannot be reached: {_line(stderr, 'config file|repository at')}",
             hint="Check its location, the network and the credentials.",
             **details,
         )
@@ -74,7 +107,7 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
         stderr,
     ):
         return ToolFailed(
-            f"the repository {location} is damaged: {_last(stderr)}",
+            f"the repository {location} is damaged: {last_message(stderr)}",
             hint="Run day2.ops.backup_info with check: all to see which backups are touched; use another backup or the copy.",
             **details,
         )
@@ -86,11 +119,17 @@ def is_locked(rc: int, stderr: str) -> bool:
     return rc == LOCKED or "repository is already locked" in stderr
 
 
-def _line(stderr: str, word: str) -> str:
-    return next((line.strip() for line in stderr.splitlines() if word in line), _last(stderr))
+def gave_up(stderr: str) -> bool:
+    """Whether a running restic tries again what cannot go better: a login or a right was refused."""
+    return bool(_TRIES_AGAIN.search(stderr))
 
 
-def _last(stderr: str) -> str:
+def _line(stderr: str, word: Union[str, re.Pattern[str]]) -> str:
+    found = re.compile(word)
+    return next((line.strip() for line in stderr.splitlines() if found.search(line)), last_message(stderr))
+
+
+def last_message(stderr: str) -> str:
     lines = [line for line in stderr.splitlines() if line.strip()]
     return lines[-1] if lines else "no message"
 

@@ -1,0 +1,82 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection day2.ops: not for use from outside it.
+"""Waiting for a restic: its output, an end to its patience, and what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from typing import Optional
+
+from .._core.errors import Unavailable
+from .._core.process import Child
+from .messages import gave_up, last_message
+from .traces import Traced
+
+_LOOK = 0.5  # seconds between two looks at what a running restic complains of
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    argv: tuple[str, ...]
+    rc: int
+    stdout: bytes
+    stderr_tail: str
+    stderr_cut: bool = False
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode(errors="replace").strip()
+
+
+class Collector:
+    """Reads a child's standard output in the background; keeps its end (the summary is the last line)."""
+
+    def __init__(self, child: Child) -> None:
+        self._data = bytearray()
+        self._thread = threading.Thread(target=self._read, args=(child,), daemon=True)
+        self._thread.start()
+
+    def _read(self, child: Child) -> None:
+        try:
+            for line in child.stdout:
+                if b'"message_type":"status"' not in line:
+                    self._data += line
+        except (OSError, ValueError):
+            pass  # closed by us
+
+    def text(self) -> bytes:
+        self._thread.join(timeout=30)
+        return bytes(self._data)
+
+
+def collect(child: Traced, timeout: Optional[float], location: str) -> Result:
+    """Wait for its end.
+
+    restic tries again for a quarter of an hour whatever the server says (0.18 does so while it opens the
+    repository, 0.14 while it removes something). A login or a right that was refused is refused the next time
+    too, so restic is interrupted then, and after `timeout`.
+    """
+    collector = Collector(child)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    try:
+        while not child.ended_within(_LOOK):
+            if gave_up(child.stderr_tail):
+                child.interrupt()
+            elif deadline is not None and time.monotonic() > deadline:
+                child.kill()
+                raise Unavailable(
+                    f"the repository {location} did not answer within {timeout:.0f} s: {last_message(child.stderr_tail)}",
+                    hint="Check its location, the network and the server; repository.timeout says how long to wait.",
+                    cmd=list(child.argv),
+                    stderr_tail=child.stderr_tail,
+                )
+        return Result(child.argv, child.wait(60), collector.text(), child.stderr_tail, child.stderr_cut)
+    except BaseException:
+        child.kill()
+        raise
+    finally:
+        child.close()
