@@ -15,7 +15,7 @@ declare -A GROUPS_OF=(
   [lint]="shellcheck"
   [docker]="docker.io iptables mmdebstrap xz-utils"
   [servers]="mariadb-server mariadb-client postgresql sqlite3"
-  [tools]="restic acl attr rsync curl procps util-linux"
+  [tools]="restic rclone apache2-utils openssh-client acl attr rsync curl procps util-linux"
 )
 declare -A COMMAND_OF=(
   [python3]=python3 [docker.io]=dockerd [iptables]=iptables [git]=git [curl]=curl [shellcheck]=shellcheck [rsync]=rsync

@@ -42,6 +42,12 @@ _REMOVE = re.compile(
     rf"(Remove\(<(?:snapshot|data|index|key)/.*|not removed.*)({_REFUSED}|permission denied|not permitted)", re.I
 )
 
+_NETWORK = re.compile(
+    r"connection (refused|reset|lost|timed out)|no such host|no route to host|network is unreachable|i/o timeout"
+    r"|unexpectedly closed|ssh command exited|broken pipe|\b50[234]\b .*(Gateway|Unavailable)",
+    re.I,
+)
+
 
 class NoRepository(Unavailable):
     """There is no repository at the location."""
@@ -102,6 +108,12 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
             hint="Check its location, the network and the credentials.",
             **details,
         )
+    if _NETWORK.search(stderr):
+        return Unavailable(
+            f"the repository {location} cannot be reached any more: {_line(stderr, _NETWORK)}",
+            hint="Check the server and the network, then run it again.",
+            **details,
+        )
     if re.search(
         r"ciphertext verification failed|does not match|id .* not found|invalid data returned|wrong size|unexpected EOF",
         stderr,
@@ -117,6 +129,13 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
 def is_locked(rc: int, stderr: str) -> bool:
     # Not "unable to create lock", which restic also says of a full disk.
     return rc == LOCKED or "repository is already locked" in stderr
+
+
+def tries_again(stderr: str) -> bool:
+    """Whether a running restic is about to try something again. (Before 0.15 it does not say that it went well then,
+    but it gives up after ten times.)"""
+    said = [line for line in stderr.splitlines() if ", retrying after " in line or "operation successful after" in line]
+    return bool(said) and ", retrying after " in said[-1]
 
 
 def gave_up(stderr: str) -> bool:

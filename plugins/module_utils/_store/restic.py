@@ -25,7 +25,7 @@ from . import repository as repositories
 from . import traces
 from .messages import Locked, NoRepository, classify, is_locked, read_errors
 from .repository import MINIMUM, Repository
-from .running import Collector, Result, collect
+from .running import Collector, Patience, Result, collect
 from .traces import Traced, Traces
 
 __all__ = ["MINIMUM", "Repository", "Restic", "Snapshot", "StreamBackup", "Summary"]
@@ -278,7 +278,7 @@ class Restic:
         return self.place.command([self.repository.restic, argv[0], *flags, *argv[1:]], environment)
 
     def _collect(self, child: Traced, timeout: Optional[float]) -> Result:
-        return collect(child, timeout, self.repository.location)
+        return collect(child, timeout, self.repository.timeout, self.repository.location)
 
     def _tags(self, tags: Sequence[str]) -> list[str]:
         return ["--host", self.context.app.key, *(word for tag in tags for word in ("--tag", tag))]
@@ -319,6 +319,7 @@ class StreamBackup:
         argv = ["backup", "--json", "--stdin", "--stdin-filename", filename, *restic._tags(tags)]
         self._child = restic._start(argv, stdin=subprocess.PIPE)
         self._collector = Collector(self._child)
+        Patience(self._child, restic.repository.timeout).watch()
 
     @property
     def stdin(self) -> Any:

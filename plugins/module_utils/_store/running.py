@@ -13,7 +13,7 @@ from typing import Optional
 
 from .._core.errors import Unavailable
 from .._core.process import Child
-from .messages import gave_up, last_message
+from .messages import gave_up, last_message, tries_again
 from .traces import Traced
 
 _LOOK = 0.5  # seconds between two looks at what a running restic complains of
@@ -53,18 +53,46 @@ class Collector:
         return bytes(self._data)
 
 
-def collect(child: Traced, timeout: Optional[float], location: str) -> Result:
-    """Wait for its end.
+class Patience:
+    """How long a restic is waited for that tries again and again.
 
-    restic tries again for a quarter of an hour whatever the server says (0.18 does so while it opens the
-    repository, 0.14 while it removes something). A login or a right that was refused is refused the next time
-    too, so restic is interrupted then, and after `timeout`.
+    restic tries again for a quarter of an hour whatever the server says (0.18 also while it opens the
+    repository, 0.14 also while it removes something). A login or a right that was refused is refused the next time
+    too; a store that is away for longer than `timeout` is taken for gone.
     """
-    collector = Collector(child)
+
+    def __init__(self, child: Traced, timeout: float) -> None:
+        self._child = child
+        self._timeout = timeout
+        self._since: Optional[float] = None
+
+    def is_over(self) -> bool:
+        stderr = self._child.stderr_tail
+        if gave_up(stderr):
+            return True
+        if not tries_again(stderr):
+            self._since = None
+        elif self._since is None:
+            self._since = time.monotonic()
+        return self._since is not None and time.monotonic() - self._since > self._timeout
+
+    def watch(self) -> None:
+        """Interrupt the restic, once it is over; in a thread, while another one feeds it."""
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while not self._child.ended_within(_LOOK):
+            if self.is_over():
+                self._child.interrupt()
+
+
+def collect(child: Traced, timeout: Optional[float], patience: float, location: str) -> Result:
+    """Wait for its end: at most `timeout`, and no longer than `patience` for a store that is away."""
+    collector, waiting = Collector(child), Patience(child, patience)
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
         while not child.ended_within(_LOOK):
-            if gave_up(child.stderr_tail):
+            if waiting.is_over():
                 child.interrupt()
             elif deadline is not None and time.monotonic() > deadline:
                 child.kill()
