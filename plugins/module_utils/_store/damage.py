@@ -21,7 +21,6 @@ _CHATTER = re.compile(r"^\s*$|returned error, retrying|temporary (cache|director
 _PACK = re.compile(r"^\s*pack (?:ID does not match, want )?([0-9a-f]{64})", re.I | re.M)
 _TREE = re.compile(r"^error for tree ([0-9a-f]{8,64})")
 _BATCH = 500  # ids on one command line
-_SHORT = 16  # digits of an id that tell it from others
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,15 +88,14 @@ def _contents(restic: Restic, found: Checked) -> dict[str, dict[str, list[str]]]
 
 def _find(restic: Restic, flag: str, ids: Sequence[str], snapshots: Sequence[Snapshot]) -> Iterable[tuple[str, str]]:
     """Which of our snapshots hold these blobs or trees: pairs of both."""
-    whole = {blob[:_SHORT]: blob for blob in ids}
     chosen = [word for snapshot in snapshots for word in ("--snapshot", snapshot.id)]
     for begin in range(0, len(ids), _BATCH):
-        some = [blob[:_SHORT] for blob in ids[begin : begin + _BATCH]]
+        some = ids[begin : begin + _BATCH]  # whole ids: of shorter ones restic takes eight digits only
         text = restic.ask(["find", "--json", "--no-lock", *chosen, flag, *some], ok=(0, 1), cached=False).text
         # A line of JSON among others that tell of directories which cannot be read.
         for line in (line for line in text.splitlines() if line.startswith("[{")):
             for match in json.loads(line[: line.rindex("]") + 1]):
-                yield whole[match["id"][:_SHORT]], match["snapshot"]
+                yield match["id"], match["snapshot"]
     if flag == "--tree":  # before 0.18 restic does not look at the roots
         for snapshot in snapshots:
             if snapshot.tree in ids:
