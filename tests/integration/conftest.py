@@ -21,5 +21,5 @@ from tests.integration.support.postgres import (  # noqa: F401
     postgres_on_host,
 )
 from tests.integration.support.recovery import seed, world  # noqa: F401
-from tests.integration.support.systemd import systemd_host  # noqa: F401
 from tests.integration.support.stores import rest_server, s3_server, sftp_host  # noqa: F401
+from tests.integration.support.systemd import systemd_host  # noqa: F401

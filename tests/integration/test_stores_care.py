@@ -38,6 +38,7 @@ def content_of(world: World) -> dict[str, set[str]]:
 
 def grown(world: World) -> tuple[list[str], dict[str, Path]]:
     """Two backups that share a new upload, and the packs that came with the first of them."""
+    world.backup()  # what was changed before is in packs of its own
     before = packs(world)
     world.add_upload("shared", os.urandom(2 << 20))
     sharing = [world.backup()]
@@ -74,7 +75,7 @@ def test_a_damaged_pack_is_named_with_the_backups_it_touches_and_no_others(
     assert found["errors"]
     assert [one["pack"] for one in found["damaged"]] == [pack]
     touched = {one["id"]: one for one in found["damaged"][0]["backups"]}
-    assert set(touched) == set(sharing) if kind == "data" else set(touched) <= set(sharing) and touched
+    assert sorted(touched) == sorted(sharing)
     assert all(one["datastores"] == ["uploads"] and not one["manifest"] for one in touched.values())
     for backup in touched if harm not in ("header",) else ():
         assert world.run("backup_verify", backup=backup).failed, f"{backup} is said to be damaged"
@@ -199,7 +200,13 @@ def test_options_reach_restic(world: World, seed: Seed, restic: str) -> None:
     given = {"limit_upload": 50_000, "limit_download": 60_000, "compression": "max", "pack_size": 8, "connections": 3}
     assert world.run("backup", repository=with_options(world, **given))["changed"]
     stored = next(call for call in wrapper.calls if call.startswith("backup"))
-    for word in ("--limit-upload=50000", "--limit-download=60000", "--compression=max", "--pack-size=8", "-o local.connections=3"):
+    for word in (
+        "--limit-upload=50000",
+        "--limit-download=60000",
+        "--compression=max",
+        "--pack-size=8",
+        "-o local.connections=3",
+    ):
         assert word in stored
 
 

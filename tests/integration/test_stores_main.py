@@ -40,7 +40,9 @@ def there(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreWorld
     end_processes_of(world.key)
 
 
-on_each = pytest.mark.parametrize("there", [pytest.param(c.values, marks=c.marks, id=c.id) for c in CELLS], indirect=True)
+on_each = pytest.mark.parametrize(
+    "there", [pytest.param(c.values, marks=c.marks, id=c.id) for c in CELLS], indirect=True
+)
 
 
 def no_secret(outcome: object, world: StoreWorld) -> None:
@@ -53,7 +55,9 @@ def no_secret(outcome: object, world: StoreWorld) -> None:
 @on_each
 def test_the_main_job(there: StoreWorld) -> None:
     world = there
-    assert world.run("backup", datastores=world.datastores()).msg.count("there is no repository"), "made without being asked"
+    assert world.run("backup", datastores=world.datastores()).msg.count("there is no repository"), (
+        "made without being asked"
+    )
     world.create_repository()
     assert not world.run("backup_repository")["changed"]
     earlier = {}
@@ -153,8 +157,13 @@ def test_a_server_that_says_nothing_is_waited_for_no_longer_than_allowed(tmp_pat
 @pytest.mark.faults
 @pytest.mark.parametrize(
     ("restic", "verb"),
-    [(OLD, "backup-1"), (NEW, "backup-2"), pytest.param(NEW, "backup-1", marks=pytest.mark.full),
-     pytest.param(OLD, "backup-2", marks=pytest.mark.full), pytest.param(NEW, "backup-3", marks=pytest.mark.full)],
+    [
+        (OLD, "backup-1"),
+        (NEW, "backup-2"),
+        pytest.param(NEW, "backup-1", marks=pytest.mark.full),
+        pytest.param(OLD, "backup-2", marks=pytest.mark.full),
+        pytest.param(NEW, "backup-3", marks=pytest.mark.full),
+    ],
 )
 def test_a_store_that_is_gone_in_the_middle_fails_the_backup_and_nothing_else(
     tmp_path: Path, restic: str, verb: str

@@ -17,9 +17,10 @@ import time
 from collections.abc import Sequence
 from typing import Optional
 
-from .._core.errors import Busy, Mismatch, OpsError, Unavailable, at
+from .._core.errors import Mismatch, OpsError, at
 from .._core.model import App, Json
 from .._store import catalogue
+from .._store.messages import Damaged
 from .._store.restic import Restic, Snapshot
 
 
@@ -43,7 +44,8 @@ def bring(first: Restic, second: Optional[Restic], backup: str) -> Json:
     """Copy what the second repository lacks, this backup above all; how it went. The caller holds the lock."""
     if second is None:
         return skipped(None)
-    begun, copied = time.monotonic(), []  # type: ignore[var-annotated]
+    begun = time.monotonic()
+    copied: list[str] = []
     try:
         with at(stage="copy"):
             second.settle()
@@ -63,14 +65,12 @@ def _copy(first: Restic, second: Restic, backup: str, copied: list[str]) -> str:
     theirs = catalogue.snapshots(second, app)
     ours = catalogue.snapshots(first, app)
     _forget_orphans(second, catalogue.build(app, ours), catalogue.build(app, theirs))
-    failures: dict[str, OpsError] = {}
+    failures: dict[str, Damaged] = {}
     for missing in plan(app, ours, theirs):
         try:
             second.copy(first, missing.parts)
             second.copy(first, [missing.manifest] if missing.manifest else [])
-        except (Busy, Unavailable):
-            raise
-        except OpsError as error:  # one that is damaged keeps no other from its copy
+        except Damaged as error:  # it keeps no other from its copy; after any other failure the next run goes on here
             failures[missing.backup] = error
         else:
             copied.append(missing.backup)

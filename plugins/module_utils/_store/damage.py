@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -64,7 +65,7 @@ def touched(restic: Restic, found: Checked, snapshots: Sequence[Snapshot]) -> di
     for kind in ("data", "tree"):
         ids = sorted(blob for kinds in contents.values() for blob in kinds.get(kind, ()))
         for blob, snapshot in _find(restic, "--blob" if kind == "data" else "--tree", ids, snapshots):
-            if snapshot in ours:
+            if snapshot in ours and blob in by_blob:
                 result[by_blob[blob]].add(snapshot)
     if any(kinds.get("tree") for kinds in contents.values()):
         for pack, snapshot in _unreadable(restic, by_blob, snapshots):
@@ -92,9 +93,10 @@ def _find(restic: Restic, flag: str, ids: Sequence[str], snapshots: Sequence[Sna
     for begin in range(0, len(ids), _BATCH):
         some = ids[begin : begin + _BATCH]  # whole ids: of shorter ones restic takes eight digits only
         text = restic.ask(["find", "--json", "--no-lock", *chosen, flag, *some], ok=(0, 1), cached=False).text
-        # A line of JSON among others that tell of directories which cannot be read.
-        for line in (line for line in text.splitlines() if line.startswith("[{")):
-            for match in json.loads(line[: line.rindex("]") + 1]):
+        # Sentences about directories that cannot be read stand in the middle of the JSON.
+        for begins in re.finditer(r'\{"object_type"', text):
+            with contextlib.suppress(ValueError):
+                match = json.JSONDecoder().raw_decode(text, begins.start())[0]
                 yield match["id"], match["snapshot"]
     if flag == "--tree":  # before 0.18 restic does not look at the roots
         for snapshot in snapshots:

@@ -37,7 +37,9 @@ _REFUSED = (
     r"|SignatureDoesNotMatch"
 )
 _LOGIN = re.compile(_REFUSED, re.I)
-_TRIES_AGAIN = re.compile(rf"returned error, retrying after .*({_REFUSED})", re.I)
+_TRIES_AGAIN = re.compile(
+    rf"returned error, retrying after .*({_REFUSED}|bucket does not exist|NoSuchBucket|Bucket name )", re.I
+)
 _REMOVE = re.compile(
     rf"(Remove\(<(?:snapshot|data|index|key)/.*|not removed.*)({_REFUSED}|permission denied|not permitted)", re.I
 )
@@ -48,6 +50,9 @@ _NETWORK = re.compile(
     re.I,
 )
 
+# ssh or rclone itself failed: whatever file it misses, it is not the repository's.
+_SESSION = re.compile(r"unable to start the sftp session|unable to open repository at|create repository at")
+
 
 class NoRepository(Unavailable):
     """There is no repository at the location."""
@@ -55,6 +60,10 @@ class NoRepository(Unavailable):
 
 class Locked(Busy):
     """Another restic holds a lock of the repository."""
+
+
+class Damaged(ToolFailed):
+    """What is in the repository is not what was stored."""
 
 
 class AppendOnly(Refused):
@@ -71,14 +80,14 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
             hint="Let the retention run where removing is allowed, with a login that may, and leave it out on this host.",
             **details,
         )
-    if _LOGIN.search(stderr) and (opening or _TRIES_AGAIN.search(stderr)):
+    if _LOGIN.search(stderr) and (opening or gave_up(stderr)):
         return Unavailable(
             f"the server of the repository {location} refuses the login: {_line(stderr, _LOGIN)}",
             hint="Check repository.environment (the keys), or the user and password in repository.location, "
             "and what that account may do.",
             **details,
         )
-    if rc == NO_REPOSITORY or (opening and _ABSENT.search(stderr)):
+    if rc == NO_REPOSITORY or (opening and not _SESSION.search(stderr) and _ABSENT.search(stderr)):
         return NoRepository(
             f"there is no repository at {location}",
             hint="Check the location; the role day2.ops.prepare creates a repository that is missing.",
@@ -118,7 +127,7 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
         r"ciphertext verification failed|does not match|id .* not found|invalid data returned|wrong size|unexpected EOF",
         stderr,
     ):
-        return ToolFailed(
+        return Damaged(
             f"the repository {location} is damaged: {last_message(stderr)}",
             hint="Run day2.ops.backup_info with check: all to see which backups are touched; use another backup or the copy.",
             **details,
@@ -139,7 +148,7 @@ def tries_again(stderr: str) -> bool:
 
 
 def gave_up(stderr: str) -> bool:
-    """Whether a running restic tries again what cannot go better: a login or a right was refused."""
+    """Whether a running restic tries again what cannot go better: a login or a right was refused, there is no bucket."""
     return bool(_TRIES_AGAIN.search(stderr))
 
 
@@ -151,6 +160,12 @@ def _line(stderr: str, word: Union[str, re.Pattern[str]]) -> str:
 def last_message(stderr: str) -> str:
     lines = [line for line in stderr.splitlines() if line.strip()]
     return lines[-1] if lines else "no message"
+
+
+def last_complaint(stderr: str) -> str:
+    """Why it tries again."""
+    said = [line.strip() for line in stderr.splitlines() if ", retrying after " in line]
+    return said[-1] if said else last_message(stderr)
 
 
 def read_errors(stderr: str, stdout: bytes) -> tuple[list[str], list[str]]:

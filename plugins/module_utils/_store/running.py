@@ -13,7 +13,7 @@ from typing import Optional
 
 from .._core.errors import Unavailable
 from .._core.process import Child
-from .messages import gave_up, last_message, tries_again
+from .messages import gave_up, last_complaint, tries_again
 from .traces import Traced
 
 _LOOK = 0.5  # seconds between two looks at what a running restic complains of
@@ -97,7 +97,7 @@ def collect(child: Traced, timeout: Optional[float], patience: float, location: 
             elif deadline is not None and time.monotonic() > deadline:
                 child.kill()
                 raise Unavailable(
-                    f"the repository {location} did not answer within {timeout:.0f} s: {last_message(child.stderr_tail)}",
+                    f"the repository {location} did not answer within {timeout:.0f} s: {last_complaint(child.stderr_tail)}",
                     hint="Check its location, the network and the server; repository.timeout says how long to wait.",
                     cmd=list(child.argv),
                     stderr_tail=child.stderr_tail,

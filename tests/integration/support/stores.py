@@ -38,7 +38,7 @@ class Server:
     directory: Path
     port: int = 0
     user: str = "day2t-key"
-    password: str = "day2t-secret-0123456789"  # noqa: S105
+    password: str = "day2t-secret-0123456789"
     process: subprocess.Popen[bytes] | None = None
 
     kind = ""
@@ -98,7 +98,16 @@ class S3Server(Server):
 
     def command(self) -> list[str]:
         address = f"127.0.0.1:{self.port}"
-        return [str(S3), "-q", "--port", address, "--iam-dir", f"{self.directory}/iam", "posix", f"{self.directory}/data"]
+        return [
+            str(S3),
+            "-q",
+            "--port",
+            address,
+            "--iam-dir",
+            f"{self.directory}/iam",
+            "posix",
+            f"{self.directory}/data",
+        ]
 
     @property
     def own_environment(self) -> dict[str, str]:
@@ -203,7 +212,12 @@ class StoreWorld(World):
         if "repository" in arguments:
             environment = {**self.server.environment, **self.environment}
             options = {**self.server.options, **self.options}
-            changed = {"location": self.location, "environment": environment, "options": options, "timeout": self.timeout}
+            changed = {
+                "location": self.location,
+                "environment": environment,
+                "options": options,
+                "timeout": self.timeout,
+            }
             arguments["repository"] = {**arguments["repository"], **changed}
         return {**arguments, **more}
 
