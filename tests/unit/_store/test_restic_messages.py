@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import OpsError, ToolFailed, Unavailable
 from ansible_collections.day2.ops.plugins.module_utils._store.messages import (
+    Damaged,
     Locked,
     NoRepository,
     classify,
@@ -40,7 +41,7 @@ CASES = [
         "no space left",
     ),
     (1, "Fatal: unable to save snapshot: write /r/data/x: no space left on device", ToolFailed, "no space left"),
-    (1, "Fatal: ciphertext verification failed", ToolFailed, "damaged"),
+    (1, "Fatal: ciphertext verification failed", Damaged, "damaged"),
     (2, "something new", ToolFailed, "something new"),
 ]
 
