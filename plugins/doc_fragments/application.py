@@ -57,3 +57,15 @@ options:
     elements: path
     default: []
 """
+
+    FOLLOWED = r"""
+options:
+  reconnect_timeout:
+    description:
+      - The work goes on on the target when the connection breaks. This is for how many seconds the task then tries to reach the
+        host again, before it fails as unreachable.
+      - The next run of the same task finds the operation, running or finished, and gives its result.
+    type: int
+    default: 600
+    version_added: 1.1.0
+"""

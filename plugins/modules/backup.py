@@ -74,10 +74,17 @@ options:
 extends_documentation_fragment:
   - day2.ops.application
   - day2.ops.application.runtime
+  - day2.ops.application.followed
   - day2.ops.repository
   - day2.ops.repository.copy
   - day2.ops.datastores
 attributes:
+  async:
+    description: Supports being used with the C(async) keyword.
+    support: full
+    details:
+      - Not needed. Without it the work is done by a process of its own on the target, which goes on when the connection breaks,
+        shows its progress, and is found by the next run of the same task.
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
     support: full
@@ -163,6 +170,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+attached:
+  description:
+    - This is the result of an operation that an earlier run of the same task had begun, and that was found running or finished.
+  returned: when it is
+  type: bool
+  sample: true
 backup:
   description:
     - The backup that was made, or the recent one that made it unnecessary. In check mode, what would be made (without an id).
@@ -254,6 +267,12 @@ backup:
           type: list
           elements: str
           sample: [20261123T210455Z-1f0c9a]
+    caches:
+      description: Names of the datastores that are caches (C(content=cache)), which are never backed up.
+      type: list
+      elements: str
+      sample: [cache]
+      version_added: 1.1.0
     datastores:
       description: The parts.
       type: list
@@ -317,6 +336,7 @@ def main() -> None:
             **setup.DESCRIBED,
             **argspec.COPY_REPOSITORY,
             **argspec.RUNTIME,
+            **argspec.FOLLOWED,
             "kind": {"type": "str", "choices": ["regular", "pre_deploy", "pre_migrate"], "default": "regular"},
             "hold": {"type": "str"},
             "max_age": {"type": "str"},

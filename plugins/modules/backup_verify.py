@@ -33,6 +33,14 @@ options:
     description:
       - Directory for scratch copies of files and SQLite databases. By default below O(state_dir).
     type: path
+  allow_flavour_change:
+    description:
+      - Allows that a backup of a MariaDB database is loaded into a datastore that is described as mysql, and the reverse.
+      - Accounts are not carried over, and whatever the other server does not know is refused. Tables are compared by their
+        number of rows only.
+    type: bool
+    default: false
+    version_added: 1.1.0
   assertions:
     description:
       - What must be true of the restored data.
@@ -48,6 +56,10 @@ options:
       sql:
         description:
           - A query; the first column of its first row is looked at. Runs read-only on the scratch copy.
+          - "For redis a command that only reads, as for redis-cli: V(GET key), or V(-n 2 DBSIZE) of database 2. Its tables are
+            V(db0.string), V(db0.hash) and so on."
+          - "For mongodb a pipeline in JSON, C({\"collection\": \"orders\", \"pipeline\": [{\"$count\": \"n\"}]}); the first value of its first
+            document but C(_id) is looked at."
         type: str
       value:
         description:
@@ -81,10 +93,17 @@ options:
 extends_documentation_fragment:
   - day2.ops.application
   - day2.ops.application.runtime
+  - day2.ops.application.followed
   - day2.ops.repository
   - day2.ops.datastores
   - day2.ops.datastores.scratch
 attributes:
+  async:
+    description: Supports being used with the C(async) keyword.
+    support: full
+    details:
+      - Not needed. Without it the work is done by a process of its own on the target, which goes on when the connection breaks,
+        shows its progress, and is found by the next run of the same task.
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
     support: full
@@ -143,6 +162,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+attached:
+  description:
+    - This is the result of an operation that an earlier run of the same task had begun, and that was found running or finished.
+  returned: when it is
+  type: bool
+  sample: true
 verification:
   description:
     - What was proven.
@@ -195,10 +220,12 @@ def main() -> None:
         argument_spec={
             **setup.DESCRIBED,
             **argspec.RUNTIME,
+            **argspec.FOLLOWED,
             "backup": {"type": "str", "default": "latest"},
             "only": {"type": "list", "elements": "str", "default": []},
             "scratch": setup.elsewhere(),
             "scratch_directory": {"type": "path"},
+            "allow_flavour_change": {"type": "bool", "default": False},
             "assertions": {
                 "type": "list",
                 "elements": "dict",

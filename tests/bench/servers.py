@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the day2.ops authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Private database servers for the benchmark, with the servers' own default durability, and their rows."""
+"""Private database servers on the host, with the servers' own default durability."""
 
 from __future__ import annotations
 
@@ -14,37 +14,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any
+
+from tests.bench import rows
 
 PASSWORD = "benchmark-only-password"
-TABLES = 4
-ROW = 500  # bytes of a row's payload
-
-
-class Server(Protocol):
-    """How the benchmark reaches one server: the bare tools' commands and the collection's options."""
-
-    name: str
-    filename: str
-
-    @property
-    def datastore(self) -> Mapping[str, object]: ...
-
-    @property
-    def environment(self) -> Mapping[str, str]: ...
-
-    def dump(self, database: str) -> Sequence[str]: ...
-
-    def load(self, database: str) -> Sequence[str]: ...
-
-    def sql(self, statement: str, database: str = "") -> str: ...
-
-    def fill(self, database: str, megabytes: int) -> None: ...
-
-    def empty(self, database: str) -> None:
-        """Make the database anew, without anything in it."""
+SOURCE, TARGET = "bench", "bench_restored"
 
 
 def _free_port() -> int:
@@ -54,7 +30,7 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def _running(argv: Sequence[str], user: pwd.struct_passwd, home: Path, server: Server) -> Iterator[None]:
+def _running(argv: Sequence[str], user: pwd.struct_passwd, home: Path, server: MariaDB | PostgreSQL) -> Iterator[None]:
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(argv, user=user.pw_uid, group=user.pw_gid, cwd=home, stdout=log, stderr=log)
     try:
@@ -89,65 +65,94 @@ def _home(user: str) -> Iterator[tuple[Path, pwd.struct_passwd]]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-@dataclass(frozen=True)
-class MariaDB:
-    port: int
-    socket: str
-    name: str = "MariaDB"
-    filename: str = "main.sql"
+class MySQLFamily:
+    """What MariaDB on the host and MySQL in a container share: SQL, rows, and the tools' flags."""
 
-    @property
-    def datastore(self) -> Mapping[str, object]:
-        return {"engine": "mariadb", "host": "127.0.0.1", "port": self.port, "user": "root", "password": PASSWORD}
+    name: str
+    filename = "main.sql"
+    into = {"database": TARGET}
+    environment = {"MYSQL_PWD": PASSWORD}
+    dump_flags: tuple[str, ...] = ()
 
-    @property
-    def environment(self) -> Mapping[str, str]:
-        return {"MYSQL_PWD": PASSWORD}
+    def client(self, tool: str) -> list[str]:
+        """The command of a tool that reaches the server; `tool` is `client` or `dump`."""
+        raise NotImplementedError
 
-    def _client(self, tool: str) -> list[str]:
-        return [tool, "--host=127.0.0.1", f"--port={self.port}", "--user=root", "--default-character-set=utf8mb4"]
-
-    def dump(self, database: str) -> Sequence[str]:
+    def dump(self) -> Sequence[str]:
         flags = ["--single-transaction", "--skip-lock-tables", "--quick", "--hex-blob", "--routines", "--events"]
-        return [*self._client("mariadb-dump"), *flags, "--triggers", database]
+        return [*self.client("dump"), *flags, "--triggers", *self.dump_flags, SOURCE]
 
-    def load(self, database: str) -> Sequence[str]:
-        return [*self._client("mariadb"), database]
+    def load(self) -> Sequence[str]:
+        return [*self.client("client"), TARGET]
 
-    def sql(self, statement: str, database: str = "") -> str:
-        argv = [
-            *self._client("mariadb"),
-            "--batch",
-            "--skip-column-names",
-            "-e",
-            statement,
-            *([database] if database else []),
-        ]
-        return subprocess.run(
-            argv, env={**os.environ, **self.environment}, check=True, capture_output=True, text=True
-        ).stdout.strip()
+    def sql(self, statement: str, *words: str, stdin: Path | None = None) -> str:
+        argv = [*self.client("client"), "--batch", "--skip-column-names", *words, "-e", statement]
+        with stdin.open() if stdin else contextlib.nullcontext(subprocess.DEVNULL) as source:
+            return subprocess.run(
+                argv,
+                stdin=source,
+                env={**os.environ, **self.environment},
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout.strip()
 
-    def fill(self, database: str, megabytes: int) -> None:
-        self.empty(database)
-        rows = megabytes * 1_000_000 // TABLES // ROW
-        for number in range(TABLES):
-            self.sql(
-                f"CREATE TABLE t{number} (id BIGINT PRIMARY KEY AUTO_INCREMENT, day DATE, amount DECIMAL(10,2), payload VARCHAR(600), KEY (day))",
-                database,
-            )
-            # A quarter of it does not compress, like hashes and keys; the rest is text.
-            self.sql(
-                f"INSERT INTO t{number} SELECT seq, '2020-01-01' + INTERVAL seq % 2000 DAY, seq / 7,"
-                f" CONCAT(SHA2(seq + {number}, 512), REPEAT(CONCAT('row ', seq, ' of a booking; '), 15)) FROM seq_1_to_{rows}",
-                database,
-            )
+    def fill(self, directory: Path, megabytes: int) -> None:
+        self._anew(SOURCE)
+        number = rows.count(megabytes)
+        for table in range(rows.TABLES):
+            columns = "day DATE, amount DECIMAL(10,2), reference CHAR(32), note VARCHAR(800)"
+            self.sql(f"CREATE TABLE t{table} (id BIGINT PRIMARY KEY AUTO_INCREMENT, {columns}, KEY (day))", SOURCE)
+            load = f"LOAD DATA LOCAL INFILE '/dev/stdin' INTO TABLE t{table}"
+            self.sql(load, "--local-infile=1", SOURCE, stdin=rows.file(directory, table, number))
 
-    def empty(self, database: str) -> None:
+    def change(self, day: int, scattered: bool) -> None:
+        for table, condition in changed(day, scattered):
+            self.sql(f"UPDATE {table} SET amount = amount + 1 WHERE {condition}", SOURCE)
+
+    def clear(self) -> None:
+        self._anew(TARGET)
+
+    def content(self, restored: bool) -> object:
+        sums = "COUNT(*), SUM(amount), SUM(CRC32(reference)), SUM(CRC32(note)), SUM(CRC32(day))"
+        database = TARGET if restored else SOURCE
+        return [self.sql(f"SELECT {sums} FROM t{table}", database) for table in range(rows.TABLES)]
+
+    def _anew(self, database: str) -> None:
         self.sql(f"DROP DATABASE IF EXISTS {database}; CREATE DATABASE {database} CHARACTER SET utf8mb4")
 
 
+def changed(day: int, scattered: bool) -> list[tuple[str, str]]:
+    """Tables and conditions that take in one row in a hundred."""
+    if scattered:
+        return [(f"t{table}", f"id % 100 = {day % 100}") for table in range(rows.TABLES)]
+    # A twenty-fifth of one of four tables.
+    part = "(SELECT COUNT(*) / 25 FROM t1)"
+    return [("t0", f"id > {day % 25} * {part} AND id <= {day % 25 + 1} * {part}")]
+
+
+class MariaDB(MySQLFamily):
+    name = "MariaDB on the host"
+
+    def __init__(self, port: int, socket: str) -> None:
+        self.port, self.socket = port, socket
+
+    @property
+    def datastore(self) -> Mapping[str, Any]:
+        place = {"host": "127.0.0.1", "port": self.port, "user": "root", "password": PASSWORD}
+        return {"engine": "mariadb", "database": SOURCE, **place}
+
+    @property
+    def versions(self) -> Sequence[str]:
+        return [f"MariaDB {self.sql('SELECT VERSION()')}"]
+
+    def client(self, tool: str) -> list[str]:
+        program = {"client": "mariadb", "dump": "mariadb-dump"}[tool]
+        return [program, "--host=127.0.0.1", f"--port={self.port}", "--user=root", "--default-character-set=utf8mb4"]
+
+
 @contextlib.contextmanager
-def mariadb() -> Iterator[Server]:
+def mariadb() -> Iterator[MariaDB]:
     """MariaDB with a buffer pool of 1 GiB; everything else as it comes."""
     with _home("mysql") as (home, account):
         data = home / "data"
@@ -173,65 +178,75 @@ def mariadb() -> Iterator[Server]:
             yield server
 
 
-@dataclass(frozen=True)
 class PostgreSQL:
-    port: int
-    name: str = "PostgreSQL"
-    filename: str = "main.pgdump"
+    name = "PostgreSQL on the host"
+    filename = "main.pgdump"
+    into = {"database": TARGET}
+    environment = {"PGPASSWORD": PASSWORD}
+
+    def __init__(self, port: int) -> None:
+        self.port = port
 
     @property
-    def datastore(self) -> Mapping[str, object]:
-        return {
-            "engine": "postgresql",
-            "host": "127.0.0.1",
-            "port": self.port,
-            "user": "postgres",
-            "password": PASSWORD,
-        }
+    def datastore(self) -> Mapping[str, Any]:
+        place = {"host": "127.0.0.1", "port": self.port, "user": "postgres", "password": PASSWORD}
+        return {"engine": "postgresql", "database": SOURCE, **place}
 
     @property
-    def environment(self) -> Mapping[str, str]:
-        return {"PGPASSWORD": PASSWORD}
+    def versions(self) -> Sequence[str]:
+        return [f"PostgreSQL {self.sql('SHOW server_version')}"]
 
-    def _client(self, tool: str) -> list[str]:
+    def client(self, tool: str) -> list[str]:
         return [tool, "--host=127.0.0.1", f"--port={self.port}", "--username=postgres", "--no-password"]
 
-    def dump(self, database: str) -> Sequence[str]:
-        return [*self._client("pg_dump"), "--format=custom", "--compress=0", database]
+    def dump(self) -> Sequence[str]:
+        return [*self.client("pg_dump"), "--format=custom", "--compress=0", SOURCE]
 
-    def load(self, database: str) -> Sequence[str]:
-        return [*self._client("pg_restore"), "--exit-on-error", f"--dbname={database}"]
+    def load(self) -> Sequence[str]:
+        return [*self.client("pg_restore"), "--exit-on-error", f"--dbname={TARGET}"]
 
-    def sql(self, statement: str, database: str = "") -> str:
-        argv = [*self._client("psql"), "-v", "ON_ERROR_STOP=1", "-qAt", "-d", database or "postgres", "-c", statement]
-        return subprocess.run(
-            argv, env={**os.environ, **self.environment}, check=True, capture_output=True, text=True
-        ).stdout.strip()
+    def sql(self, statement: str, database: str = "postgres", stdin: Path | None = None) -> str:
+        argv = [*self.client("psql"), "-v", "ON_ERROR_STOP=1", "-qAt", "-d", database, "-c", statement]
+        with stdin.open() if stdin else contextlib.nullcontext(subprocess.DEVNULL) as source:
+            return subprocess.run(
+                argv,
+                stdin=source,
+                env={**os.environ, **self.environment},
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout.strip()
 
-    def fill(self, database: str, megabytes: int) -> None:
-        self.empty(database)
-        rows = megabytes * 1_000_000 // TABLES // ROW
-        for number in range(TABLES):
-            self.sql(
-                f"CREATE TABLE t{number} (id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, day date, amount numeric(10,2), payload text)",
-                database,
-            )
-            self.sql(
-                f"INSERT INTO t{number} SELECT n, date '2020-01-01' + n % 2000, n / 7.0,"
-                f" encode(sha512((n + {number})::text::bytea), 'hex') || repeat('row ' || n || ' of a booking; ', 15)"
-                f" FROM generate_series(1, {rows}) AS n",
-                database,
-            )
-            self.sql(f"CREATE INDEX ON t{number} (day)", database)
-        self.sql("VACUUM ANALYZE", database)
+    def fill(self, directory: Path, megabytes: int) -> None:
+        self._anew(SOURCE)
+        number = rows.count(megabytes)
+        for table in range(rows.TABLES):
+            columns = "day date, amount numeric(10,2), reference text, note text"
+            key = "id bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"
+            self.sql(f"CREATE TABLE t{table} ({key}, {columns})", SOURCE)
+            self.sql(f"COPY t{table} FROM STDIN", SOURCE, stdin=rows.file(directory, table, number))
+            self.sql(f"CREATE INDEX ON t{table} (day)", SOURCE)
+        self.sql("VACUUM ANALYZE", SOURCE)
 
-    def empty(self, database: str) -> None:
+    def change(self, day: int, scattered: bool) -> None:
+        for table, condition in changed(day, scattered):
+            self.sql(f"UPDATE {table} SET amount = amount + 1 WHERE {condition}", SOURCE)
+
+    def clear(self) -> None:
+        self._anew(TARGET)
+
+    def content(self, restored: bool) -> object:
+        sums = "count(*), sum(amount), sum(hashtext(reference)::bigint), sum(hashtext(note)::bigint), sum(hashtext(day::text)::bigint)"
+        database = TARGET if restored else SOURCE
+        return [self.sql(f"SELECT {sums} FROM t{table}", database) for table in range(rows.TABLES)]
+
+    def _anew(self, database: str) -> None:
         self.sql(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
         self.sql(f"CREATE DATABASE {database} TEMPLATE template0 ENCODING 'UTF8'")
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[Server]:
+def postgresql() -> Iterator[PostgreSQL]:
     """PostgreSQL with 512 MB of shared buffers; everything else as it comes."""
     programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[4]))
     with _home("postgres") as (home, account):
@@ -261,6 +276,3 @@ def postgresql() -> Iterator[Server]:
         argv = [str(programs / "postgres"), "-D", str(home / "data"), *(part for one in flags for part in ("-c", one))]
         with _running(argv, account, home, server):
             yield server
-
-
-SERVERS = {"mariadb": mariadb, "postgresql": postgresql}

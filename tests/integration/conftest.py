@@ -14,6 +14,19 @@ from tests.integration.support.mariadb import (  # noqa: F401
     mariadb_in_container,
     mariadb_on_host,
 )
+from tests.integration.support.mongo import (  # noqa: F401
+    mongo,
+    mongo_database,
+    mongo_database_in_container,
+    mongo_in_container,
+    mongo_on_host,
+)
+from tests.integration.support.mysql import (  # noqa: F401
+    mysql,
+    mysql_database,
+    mysql_from_host,
+    mysql_in_container,
+)
 from tests.integration.support.postgres import (  # noqa: F401
     postgres,
     postgres_database,
@@ -21,5 +34,7 @@ from tests.integration.support.postgres import (  # noqa: F401
     postgres_on_host,
 )
 from tests.integration.support.recovery import seed, world  # noqa: F401
+from tests.integration.support.redis import redis_in_container, redis_on_host, redis_world  # noqa: F401
+from tests.integration.support.remote import remote  # noqa: F401
 from tests.integration.support.stores import rest_server, s3_server, sftp_host  # noqa: F401
 from tests.integration.support.systemd import systemd_host  # noqa: F401

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.day2.ops.plugins.module_utils._store import manifest as manifests
 from ansible_collections.day2.ops.plugins.module_utils._store.restic import Repository
 
 from tests.integration.support import faults
-from tests.integration.support.faults import Wrapper
+from tests.integration.support.faults import Wrapper, altered
 from tests.integration.support.recovery import NEW_RESTIC, Seed, World
 
 pytestmark = [pytest.mark.faults, pytest.mark.sqlite, pytest.mark.files]
@@ -342,23 +341,6 @@ def test_a_backup_whose_data_were_removed_behind_our_back_is_not_complete(world:
     assert made["backup"]["id"] == older, "the older one is complete and young enough"
     removed = world.run("backup_retention", keep_last=5)["retention"]
     assert removed["remove"] == [newest], "what is not complete is not kept by a rule"
-
-
-def altered(world: World, backup: str, change: Any, summary: Any = None) -> None:
-    """Store the manifest of a backup once more, changed, in place of the true one."""
-    old = next(one for one in world.with_tag(f"backup={backup}") if "role=manifest" in one["tags"])
-    manifest = json.loads(world.call_restic("dump", "-q", old["id"], "/manifest.json").stdout)
-    change(manifest)
-    tags = list(old["tags"])
-    if summary is not None:
-        packed = manifests.unpack(next(tag for tag in tags if tag.startswith("summary="))[8:])
-        summary(packed)
-        tags = [tag for tag in tags if not tag.startswith("summary=")] + [f"summary={manifests.pack(packed)}"]
-    words = [word for tag in tags for word in ("--tag", tag)]
-    content = json.dumps(manifest).encode()
-    arguments = ["backup", "--stdin", "--stdin-filename", "manifest.json", "--host", world.key, *words]
-    world.call_restic(*arguments, input=content)
-    world.call_restic("forget", old["id"])
 
 
 def set_part(manifest: dict[str, Any], **values: Any) -> None:

@@ -11,33 +11,28 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import Busy, OpsError, Refused, Unavailable
-from ansible_collections.day2.ops.plugins.module_utils._core.journal import Step
-from ansible_collections.day2.ops.plugins.module_utils._core.model import Part
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
 from ansible_collections.day2.ops.plugins.module_utils._engines.mariadb import MariaDB
 from ansible_collections.day2.ops.plugins.module_utils._engines.mysql import (
-    connection,
     consistent,
     fingerprint,
-    swapping,
 )
 
 from tests.integration.support import mariadb_content as content
 from tests.integration.support.mariadb import Mariadb, free_port, wait_until
 from tests.integration.support.mariadb_engine import (
-    Killed,
     back_up,
     engine_for,
+    fork,
+    forked,
     journal_step,
-    killed_step,
     load,
-    read_step,
     restore,
     staged,
     warnings_of,
@@ -503,185 +498,7 @@ def test_a_schema_change_before_the_count_is_an_error_that_says_so(
             taken.fingerprint()
 
 
-# The swap, killed -----------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass
-class Case:
-    """A damaged live database, and a backup of what it was, staged beside it."""
-
-    server: Mariadb
-    database: str
-    directory: Path
-    part: Part
-    before: content.Witness
-    damaged: content.Witness
-
-    def engine(self) -> MariaDB:
-        return engine_for(self.server, self.database, self.directory)
-
-    def load(self, engine: MariaDB) -> str:
-        return load(engine, self.part, self.directory / "dump")
-
-    def assert_as_before_the_swap(self, engine: MariaDB, scratch: str) -> None:
-        found = content.witness(self.server, self.database)
-        assert content.differences(self.damaged, found) == []
-        assert sorted(name for name in self.server.databases() if name.startswith("day2_")) == [scratch]
-
-
-@pytest.fixture
-def case(mariadb_on_host: Mariadb, on_host: str, tmp_path: Path) -> Case:
-    content.fill(mariadb_on_host, on_host, big=1000)
-    user = f"{on_host}-app"
-    mariadb_on_host.run(
-        f"CREATE USER `{user}`@`%`",
-        f"GRANT EXECUTE ON PROCEDURE `{on_host}`.odd TO `{user}`@`%`",
-    )
-    before = content.witness(mariadb_on_host, on_host)
-    part = back_up(engine_for(mariadb_on_host, on_host, tmp_path), tmp_path / "dump")
-    content.damage(mariadb_on_host, on_host)
-    return Case(mariadb_on_host, on_host, tmp_path, part, before, content.witness(mariadb_on_host, on_host))
-
-
-def test_a_swap_killed_around_any_save_is_undone(case: Case) -> None:
-    engine = case.engine()
-    scratch = case.load(engine)
-    number, saves = 1, []
-    while True:
-        for after in (False, True):
-            step = killed_step(case.directory, number, after)
-            try:
-                engine.swap(case.part, scratch, step)
-            except Killed:
-                saves.append(step.data.get("phase"))
-                case.engine().undo(read_step(case.directory))
-                case.engine().undo(read_step(case.directory))
-                case.assert_as_before_the_swap(engine, scratch)
-                continue
-            assert saves[1::2] == ["prepared", "dismantle", "rename", "rebuild", "swapped"]
-            assert content.differences(case.before, content.witness(case.server, case.database)) == []
-            engine.finish(read_step(case.directory))
-            engine.finish(read_step(case.directory))
-            return
-        number += 1
-
-
-def statements(monkeypatch: MP, at: int, after: bool) -> Callable[[], int]:
-    """Ends the engine right before or after the statement with that number; counts them."""
-    count, execute = 0, connection.Sql.execute
-
-    def counting(self: connection.Sql, statement: Any, *rest: Any, **more: Any) -> Any:
-        nonlocal count
-        words = statement if isinstance(statement, str) else statement.decode(errors="replace")
-        changes = words.startswith(("CREATE", "DROP", "ALTER", "RENAME", "GRANT"))
-        count += changes
-        if changes and count == at and not after:
-            raise Killed
-        found = execute(self, statement, *rest, **more)
-        if changes and count == at and after:
-            raise Killed
-        return found
-
-    monkeypatch.setattr(connection.Sql, "execute", counting)
-    return lambda: count
-
-
-@pytest.mark.parametrize("step_of", [11, pytest.param(1, marks=pytest.mark.full)])
-def test_a_swap_killed_around_its_statements_is_undone(case: Case, step_of: int) -> None:
-    engine = case.engine()
-    scratch = case.load(engine)
-    at, after = 1, True
-    while True:
-        step = journal_step(case.directory)
-        with MP.context() as patched:
-            count = statements(patched, at, after)
-            try:
-                engine.swap(case.part, scratch, step)
-            except Killed:
-                pass
-            else:
-                assert count() > 30
-                break
-        case.engine().undo(read_step(case.directory))
-        case.assert_as_before_the_swap(engine, scratch)
-        at, after = at + step_of, not after
-    assert content.differences(case.before, content.witness(case.server, case.database)) == []
-
-
-def test_an_undo_that_is_killed_is_done_again(case: Case) -> None:
-    engine = case.engine()
-    scratch = case.load(engine)
-    for at in (1, 5, 12, 25, 33):
-        engine.swap(case.part, scratch, journal_step(case.directory))
-        with MP.context() as patched:
-            statements(patched, at, after=bool(at % 2))
-            with pytest.raises(Killed):
-                case.engine().undo(read_step(case.directory))
-        case.engine().undo(read_step(case.directory))
-        case.assert_as_before_the_swap(engine, scratch)
-
-
-@pytest.mark.parametrize("phase", ["dismantle", "rename", "rebuild"])
-def test_a_swap_whose_process_is_killed_is_undone(case: Case, phase: str) -> None:
-    engine = case.engine()
-    scratch = case.load(engine)
-
-    def swap() -> None:
-        save = Step.save
-
-        def killing(self: Step, **data: Any) -> None:
-            save(self, **data)
-            if data.get("phase") == phase:
-                threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGKILL)).start()
-
-        Step.save = killing  # type: ignore[method-assign]
-        engine.swap(case.part, scratch, journal_step(case.directory))
-        time.sleep(1)
-
-    assert forked(swap) == -signal.SIGKILL
-    case.engine().undo(read_step(case.directory))
-    case.assert_as_before_the_swap(engine, scratch)
-
-
-def test_a_swap_that_fails_undoes_itself(case: Case, monkeypatch: MP) -> None:
-    engine = case.engine()
-    scratch = case.load(engine)
-    with MP.context() as patched:
-        patched.setattr(swapping, "_grant_routines", lambda *_: (_ for _ in ()).throw(Refused("no")))
-        with pytest.raises(OpsError):
-            engine.swap(case.part, scratch, journal_step(case.directory))
-    case.engine().undo(read_step(case.directory))
-    case.assert_as_before_the_swap(engine, scratch)
-
-
-def test_tables_in_use_are_not_waited_for_for_ever(case: Case, monkeypatch: MP) -> None:
-    session = (*MariaDB.FLAVOUR.session[:-1], "lock_wait_timeout=1")
-    monkeypatch.setattr(MariaDB, "FLAVOUR", dataclasses.replace(MariaDB.FLAVOUR, session=session))
-    engine = case.engine()
-    scratch = case.load(engine)
-    with contextlib.closing(case.server.connect(autocommit=False)) as other, other.cursor() as cursor:
-        cursor.execute(f"SELECT COUNT(*) FROM `{case.database}`.kinds")  # without choosing the database
-        with pytest.raises(Busy, match="are in use and could not be renamed"):
-            engine.swap(case.part, scratch, journal_step(case.directory))
-    case.assert_as_before_the_swap(engine, scratch)
-
-
-def test_one_rename_per_table_does_the_same(case: Case, monkeypatch: MP) -> None:
-    monkeypatch.setattr(MariaDB, "FLAVOUR", dataclasses.replace(MariaDB.FLAVOUR, rename_at_once=0))
-    engine = case.engine()
-    scratch = case.load(engine)
-    step = journal_step(case.directory)
-    engine.swap(case.part, scratch, step)
-    assert content.differences(case.before, content.witness(case.server, case.database)) == []
-    engine.undo(step)
-    case.assert_as_before_the_swap(engine, scratch)
-    for at in (20, 30):  # in the middle of the renames
-        with MP.context() as patched:
-            statements(patched, at, after=True)
-            with pytest.raises(Killed):
-                engine.swap(case.part, scratch, journal_step(case.directory))
-        case.engine().undo(read_step(case.directory))
-        case.assert_as_before_the_swap(engine, scratch)
+# Damage -------------------------------------------------------------------------------------------------
 
 
 def test_damaged_tables_are_replaced(mariadb_on_host: Mariadb, on_host: str, tmp_path: Path) -> None:
@@ -702,23 +519,6 @@ def test_damaged_tables_are_replaced(mariadb_on_host: Mariadb, on_host: str, tmp
     restore(engine, part, tmp_path / "dump", tmp_path)
     assert content.differences(before, content.witness(server, on_host)) == []
     assert any("cannot be moved aside and are dropped" in line for line in warnings_of(engine))
-
-
-# Processes ------------------------------------------------------------------------------------------------
-
-
-def fork(work: Callable[[], None]) -> int:
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException):
-            work()
-        os._exit(3)
-    return child
-
-
-def forked(work: Callable[[], None]) -> int:
-    """Runs in a process of its own; how it ended."""
-    return os.waitstatus_to_exitcode(os.waitpid(fork(work), 0)[1])
 
 
 @pytest.fixture(autouse=True)

@@ -52,7 +52,7 @@ def grown(world: World) -> tuple[list[str], dict[str, Path]]:
 
 
 @both
-@pytest.mark.parametrize("harm", ["data", "tree", "header", "missing"])
+@pytest.mark.parametrize("harm", ["data", "tree", "header", pytest.param("missing", marks=pytest.mark.full)])
 def test_a_damaged_pack_is_named_with_the_backups_it_touches_and_no_others(
     world: World, seed: Seed, restic: str, harm: str
 ) -> None:

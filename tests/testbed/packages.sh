@@ -14,8 +14,9 @@ declare -A GROUPS_OF=(
   [python]="python3 python3-venv git ca-certificates"
   [lint]="shellcheck"
   [docker]="docker.io iptables mmdebstrap xz-utils"
-  [servers]="mariadb-server mariadb-client postgresql sqlite3"
-  [tools]="restic rclone apache2-utils openssh-client acl attr rsync curl procps util-linux"
+  [servers]="mariadb-server mariadb-client postgresql sqlite3 redis-server redis-tools"
+  [tools]="restic rclone apache2-utils openssh-client iproute2 acl attr rsync curl procps util-linux"
+  [bench]="mydumper gzip"
 )
 declare -A COMMAND_OF=(
   [python3]=python3 [docker.io]=dockerd [iptables]=iptables [git]=git [curl]=curl [shellcheck]=shellcheck [rsync]=rsync

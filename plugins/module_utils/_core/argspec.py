@@ -30,6 +30,9 @@ RUNTIME: Spec = {
     "units": {"type": "list", "elements": "str", "default": []},
     "env_files": {"type": "list", "elements": "path", "default": []},
 }
+FOLLOWED: Spec = {
+    "reconnect_timeout": {"type": "int", "default": 600},
+}
 _REPOSITORY: Spec = {
     "location": {"type": "str", "required": True},
     "password": {"type": "str", "required": True, "no_log": True},
@@ -78,7 +81,7 @@ def datastore_spec(engines: Mapping[str, Mapping[str, Any]]) -> Spec:
     return {
         "name": {"type": "str", "required": True},
         "engine": {"type": "str", "required": True, "choices": sorted(engines)},
-        "content": {"type": "str", "choices": ["data", "configuration"], "default": "data"},
+        "content": {"type": "str", "choices": ["data", "configuration", "cache"], "default": "data"},
         **union(engines),
     }
 

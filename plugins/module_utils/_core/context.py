@@ -16,6 +16,7 @@ from typing import Optional
 
 from .errors import Interrupted
 from .model import App
+from .progress import Progress
 
 MASK = "********"
 
@@ -48,7 +49,9 @@ class Context:
     warn: Callable[[str], None] = lambda message: None
     check_mode: bool = False
     secrets: Secrets = dataclasses.field(default_factory=Secrets)
+    allow_flavour_change: bool = False  # MySQL's dump into MariaDB, or the reverse
     interrupted: Optional[Interrupted] = None  # a signal has asked this run to end
+    progress: Progress = dataclasses.field(default_factory=Progress, repr=False)
     # Six hexadecimal digits: in scratch names, in DAY2_RUN of every process this run starts.
     run_id: str = dataclasses.field(default_factory=lambda: _random.token_hex(3))
 

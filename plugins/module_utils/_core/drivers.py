@@ -27,6 +27,53 @@ def psycopg() -> Any:
     return psycopg
 
 
+def redis() -> Any:
+    try:
+        import redis
+        import redis.backoff
+        import redis.exceptions
+        import redis.retry
+    except ImportError:
+        raise _missing("redis") from None
+    return redis
+
+
+def pymongo() -> Any:
+    try:
+        import pymongo
+        import pymongo.errors
+    except ImportError:
+        raise _missing("pymongo") from None
+    return pymongo
+
+
+def bson() -> Any:
+    """BSON, which comes with pymongo."""
+    try:
+        import bson
+    except ImportError:
+        raise _missing("pymongo") from None
+    return bson
+
+
+def raw_bson() -> Any:
+    """Documents that keep their bytes."""
+    try:
+        from bson import raw_bson
+    except ImportError:
+        raise _missing("pymongo") from None
+    return raw_bson
+
+
+def json_util() -> Any:
+    """Extended JSON, in which every type of BSON comes back."""
+    try:
+        from bson import json_util
+    except ImportError:
+        raise _missing("pymongo") from None
+    return json_util
+
+
 def docker() -> Any:
     try:
         import docker

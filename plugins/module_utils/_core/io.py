@@ -26,7 +26,13 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_atomic(path: Path, content: bytes, mode: int = 0o600, owner: Optional[tuple[int, int]] = None) -> None:
+def write_atomic(
+    path: Path,
+    content: bytes,
+    mode: int = 0o600,
+    owner: Optional[tuple[int, int]] = None,
+    durable: bool = True,
+) -> None:
     """Write a file beside its name, make it durable, and rename it over. `owner`: user and group id."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -36,17 +42,19 @@ def write_atomic(path: Path, content: bytes, mode: int = 0o600, owner: Optional[
             os.fchmod(stream.fileno(), mode)
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    sync_directory(path.parent)
+    if durable:
+        sync_directory(path.parent)
 
 
-def write_json(path: Path, data: Any, mode: int = 0o600) -> None:
-    write_atomic(path, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode(), mode)
+def write_json(path: Path, data: Any, mode: int = 0o600, durable: bool = True) -> None:
+    write_atomic(path, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode(), mode, durable=durable)
 
 
 def read_json(path: Path) -> Any:

@@ -34,7 +34,7 @@ class Datastore:
 
     name: str
     engine: str
-    content: str = "data"
+    content: str = "data"  # data | configuration | cache
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:

@@ -19,14 +19,20 @@ from urllib.parse import unquote
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, respawn_module
 
-from . import argspec
+from . import argspec, background
 from .context import Context
 from .errors import Interrupted, Told, Unavailable
 from .model import Json
 from .process import SIGNALS
 
 # What a Python package is called, by the name it is imported as.
-PACKAGES = {"pymysql": "PyMySQL", "psycopg": "psycopg[binary]", "docker": "docker"}
+PACKAGES = {
+    "pymysql": "PyMySQL",
+    "psycopg": "psycopg[binary]",
+    "pymongo": "pymongo",
+    "redis": "redis",
+    "docker": "docker",
+}
 
 _SECRET = re.compile(r"KEY|SECRET|TOKEN|PASS|CREDENTIAL|ACCOUNT", re.I)
 
@@ -38,6 +44,7 @@ def run(module: AnsibleModule, drivers: Sequence[str], operation: Callable[[Cont
         app = argspec.app_from(module.params)
         context = Context(app, Path(module.params["state_dir"]), module.warn, module.check_mode)
         _learn_secrets(context, module)
+        background.enter(context, module._name.rpartition(".")[2], module.params)
         _find_drivers(drivers, context)
         for number in SIGNALS:
             signal.signal(number, _interrupt(context))

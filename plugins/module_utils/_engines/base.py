@@ -114,6 +114,23 @@ class Target:
 
 
 @dataclasses.dataclass(frozen=True)
+class Chosen:
+    """What of a datastore is restored: tables or collections as the part's fingerprint names them, or
+    paths (of files) as the user gave them. Everything else stays as it is.
+
+    `suffix`: "" to replace the live ones; otherwise they are put beside them under their name with it,
+    and nothing live is replaced.
+    """
+
+    names: tuple[str, ...]
+    suffix: str = ""
+
+    def target(self, name: str) -> str:
+        """The name under which a chosen one will be live."""
+        return name + self.suffix
+
+
+@dataclasses.dataclass(frozen=True)
 class Session:
     """A client of the live datastore that is not ours."""
 
@@ -172,6 +189,11 @@ class Engine(Protocol):
         """Refuse a part that this datastore cannot take (older server, another flavour, a character
         set or collation or extension it lacks); warnings otherwise."""
 
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        """Before anything is staged: refuse chosen names that the part does not hold (naming the nearest),
+        names with the suffix that are taken, and dependencies between what is chosen and what stays that
+        a swap of the chosen ones could not carry over. Warnings: what will not be as it was."""
+
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         """Make the accounts (roles) that the part needs and that do not exist; their names. Never changes
         how an existing account authenticates. `mode`: missing | none | all."""
@@ -206,6 +228,11 @@ class Engine(Protocol):
     def swap(self, part: Part, scratch: str, step: Step) -> None:
         """Put the staged copy in the live one's place; what was live is kept under
         `Context.scratch_name(…, "old")` until `finish`. A failure undoes itself before it is raised."""
+
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        """Put only the chosen ones of the staged copy in the place of the live ones, which are kept until
+        `finish`; with a suffix, beside them. Promises what `swap` promises; `undo` and `finish` tell by
+        the step's data which of the two it was. What is not chosen is not changed in any way."""
 
     def undo(self, step: Step) -> None:
         """Bring the state before the swap back, from the step's data alone."""

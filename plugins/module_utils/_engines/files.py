@@ -22,9 +22,9 @@ from .._core.journal import Step
 from .._core.model import Datastore, Description, Fingerprint, Json, Part
 from .._core.place import HostPlace, Place
 from .._platform.application import Application
-from . import files_exclude, files_merge, files_swap
+from . import files_chosen, files_exclude, files_merge, files_swap
 from . import files_tree as tree
-from .base import DumpOptions, Loader, Reach, Session, Target, TreeSnapshot
+from .base import Chosen, DumpOptions, Loader, Reach, Session, Target, TreeSnapshot
 from .files_paths import Pair, checked, matched
 from .sqlite_file import MAGIC
 
@@ -187,6 +187,21 @@ class Files:
                 raise Refused(f"{pair.path} is a directory that cannot be replaced, and the backup holds a {pair.kind}")
         return warnings
 
+    def located(self, part: Part, chosen: Chosen) -> list[files_chosen.Located]:
+        """Where the chosen paths are in the backup, and where they go."""
+        return files_chosen.located(matched(part, self.given)[0], chosen)
+
+    def target_chosen(self, part: Part, chosen: Chosen) -> Target:
+        """As `target`, of the chosen paths alone."""
+        present = [one.path for one in self.located(part, chosen) if os.path.lexists(one.path)]
+        counted = tree.count(entry for path in present for entry in tree.walk(path, skip=self._left_out))
+        return Target(exists=bool(present), objects=tuple(present), fingerprint=counted)
+
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        wanted = self.located(part, chosen)
+        files_chosen.check(wanted, [one.path for one in wanted if _inside(one.path, tree.mount_points())])
+        return []
+
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         return []
 
@@ -317,6 +332,25 @@ class Files:
         except (OpsError, OSError):
             self.undo(step)
             raise
+
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        wanted = self.located(part, chosen)
+        points = tree.mount_points()
+        files_chosen.check(wanted, [one.path for one in wanted if _inside(one.path, points)])
+        patterns = files_exclude.compiled(part.facts.get("exclude", ()))
+        old = _hidden(self.context.scratch_name(self.datastore.name, "old"))
+        items = [
+            files_chosen.item(one, self._stage_of(scratch, one), old, number, _inside(one.path, points), patterns)
+            for number, one in enumerate(wanted)
+        ]
+        try:
+            files_swap.swap(items, step)
+        except (OpsError, OSError):
+            self.undo(step)
+            raise
+
+    def _stage_of(self, scratch: str, one: files_chosen.Located) -> str:
+        return next(stage for stage, pairs in self._staged(scratch).items() if one.pair in pairs)
 
     def undo(self, step: Step) -> None:
         files_swap.undo(step, self.context.warn)

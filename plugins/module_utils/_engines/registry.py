@@ -16,17 +16,34 @@ from .._platform.application import Application
 from .base import Engine
 from .files import Files
 from .mariadb import MariaDB
+from .mongodb import MongoDB
+from .mysql_server import MySQL
 from .postgresql import PostgreSQL
+from .redis import Redis
 from .sqlite import SQLite
 
-Kind = Union[type[Files], type[MariaDB], type[PostgreSQL], type[SQLite]]
+Kind = Union[
+    type[Files],
+    type[MariaDB],
+    type[MongoDB],
+    type[MySQL],
+    type[PostgreSQL],
+    type[Redis],
+    type[SQLite],
+]
 
 KINDS: Mapping[str, Kind] = {
     "files": Files,
     "mariadb": MariaDB,
+    "mongodb": MongoDB,
+    "mysql": MySQL,
     "postgresql": PostgreSQL,
+    "redis": Redis,
     "sqlite": SQLite,
 }
+
+# Engines of one family: each takes the other's dump where a change of flavour is allowed.
+KIN: Mapping[str, str] = {"mariadb": "mysql", "mysql": "mariadb"}
 
 
 def engine_for(datastore: Datastore, context: Context, application: Application) -> Engine:

@@ -21,8 +21,9 @@ from .._core.journal import Step
 from .._core.model import Datastore, Description, Fingerprint, Json, Part
 from .._core.place import HostPlace, Place
 from .._platform.application import Application
-from . import sqlite_file, sqlite_fingerprint, sqlite_swap
-from .base import DumpOptions, Reach, Session, Target
+from . import sqlite_chosen, sqlite_file, sqlite_fingerprint, sqlite_swap
+from .base import Chosen, DumpOptions, Reach, Session, Target
+from .chosen import refuse_unknown
 from .sqlite_file import opened, opened_live, pragma
 from .sqlite_place import Location, locate
 from .sqlite_stream import FileLoader, SQLiteSnapshot
@@ -176,6 +177,10 @@ class SQLite:
             return [f"{here}; features that are newer than that are refused while it is staged"]
         return []
 
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        refuse_unknown(part, chosen)
+        return sqlite_chosen.check(self.path, part.facts.get("encoding"), chosen, self.wait)
+
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         return []
 
@@ -225,8 +230,16 @@ class SQLite:
         return []
 
     def swap(self, part: Part, scratch: str, step: Step) -> None:
+        with self._undoing(step):
+            sqlite_swap.swap(self._plan(part, scratch), step)
+
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        with self._undoing(step):
+            sqlite_chosen.swap(self._plan(part, scratch), chosen, step)
+
+    def _plan(self, part: Part, scratch: str) -> sqlite_swap.Swap:
         old = self.context.scratch_name(self.datastore.name, "old")
-        plan = sqlite_swap.Swap(
+        return sqlite_swap.Swap(
             path=self.path,
             staged=self._scratch_file(scratch),
             old=self._scratch_directory() / f"{old}.sqlite",
@@ -236,20 +249,30 @@ class SQLite:
             wait=self.wait,
             warn=self.context.warn,
         )
+
+    @contextlib.contextmanager
+    def _undoing(self, step: Step) -> Iterator[None]:
+        """A swap that fails undoes itself."""
         try:
-            sqlite_swap.swap(plan, step)
+            yield
         except (OpsError, OSError, sqlite3.Error):
             self.undo(step)
             raise
 
     def undo(self, step: Step) -> None:
-        sqlite_swap.undo(step, self.context.warn, self.wait)
+        if step.data.get("method") == sqlite_chosen.BESIDE:
+            sqlite_chosen.undo(step, self.wait)
+        else:
+            sqlite_swap.undo(step, self.context.warn, self.wait)
 
     def grant_accounts(self, part: Part, mode: str) -> None:
         pass
 
     def finish(self, step: Step) -> None:
-        sqlite_swap.finish(step, self.context.warn)
+        if step.data.get("method") == sqlite_chosen.BESIDE:
+            sqlite_chosen.finish(step)
+        else:
+            sqlite_swap.finish(step, self.context.warn)
 
     # Scratch -------------------------------------------------------------------------------------
 

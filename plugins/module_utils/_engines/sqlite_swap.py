@@ -73,6 +73,15 @@ def swap(plan: Swap, step: Step) -> None:
 
 
 def _into(plan: Swap, step: Step) -> None:
+    keep(plan, step)
+    _write_into(plan.staged, plan.path, plan.wait)
+    if plan.journal_mode:
+        sqlite_file.set_journal_mode(plan.path, plan.journal_mode, plan.warn)
+    step.save(phase="swapped")
+
+
+def keep(plan: Swap, step: Step) -> None:
+    """Keep the live content, so that `undo` can bring it back from now on."""
     path = plan.path
     with opened(path, "rw", wait=plan.wait) as watcher:
         step.save(
@@ -84,13 +93,9 @@ def _into(plan: Swap, step: Step) -> None:
             owner=_owner(path),
         )
         _keep_unchanged(plan, watcher)
-        # The backup API raises the schema's version by one in the transaction that brings the new
-        # content: that is how undo knows whether it was committed.
+        # The backup API (and every CREATE and DROP) raises the schema's version by one in the transaction
+        # that brings the new content: that is how undo knows whether it was committed.
         step.save(phase="swapping", schema=pragma(watcher, "schema_version"))
-    _write_into(plan.staged, path, plan.wait)
-    if plan.journal_mode:
-        sqlite_file.set_journal_mode(path, plan.journal_mode, plan.warn)
-    step.save(phase="swapped")
 
 
 def _keep_unchanged(plan: Swap, watcher: sqlite3.Connection) -> None:

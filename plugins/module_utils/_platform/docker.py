@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import difflib
 import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -20,6 +21,20 @@ from .._core.errors import OpsError, Refused, Unavailable
 from .containers import Container, Listed, Volume, matching, missing, not_running, parse, parse_listed, same_mounts
 
 SOCKET = "/var/run/docker.sock"
+
+
+@dataclasses.dataclass(frozen=True)
+class Throwaway:
+    """A container without a network, in which one program works on one directory of this host."""
+
+    name: str
+    image: str
+    argv: tuple[str, ...]
+    directory: Path
+    inside: str  # where the directory is in the container
+    memory: int  # bytes, swap included
+    environment: Mapping[str, str]
+    labels: Mapping[str, str]
 
 
 class Docker:
@@ -92,6 +107,42 @@ class Docker:
                 self.client.api.start(identifier)
         except self._sdk.errors.NotFound:
             raise Unavailable(f"container {identifier[:12]} is gone") from None
+
+    def start_throwaway(self, wanted: Throwaway) -> None:
+        """Start it as this process's own user, so that what it makes in the directory is ours to remove."""
+        with self._errors():
+            self.client.api.create_container(
+                wanted.image,
+                name=wanted.name,
+                entrypoint=[wanted.argv[0]],
+                command=list(wanted.argv[1:]),
+                user=f"{os.geteuid()}:{os.getegid()}",
+                environment=dict(wanted.environment),
+                labels=dict(wanted.labels),
+                healthcheck={"test": ["NONE"]},
+                working_dir="/",
+                host_config=self.client.api.create_host_config(
+                    network_mode="none",
+                    binds={str(wanted.directory): {"bind": wanted.inside, "mode": "rw"}},
+                    mem_limit=wanted.memory,
+                    memswap_limit=wanted.memory,
+                    oom_score_adj=1000,
+                    cap_drop=["ALL"],
+                    security_opt=["no-new-privileges"],
+                ),
+            )
+            self.client.api.start(wanted.name)
+
+    def remove(self, name: str) -> None:
+        """Remove a container with its anonymous volumes, running or not; nothing happens where there is none."""
+        with self._errors(), contextlib.suppress(self._sdk.errors.NotFound):
+            self.client.api.remove_container(name, v=True, force=True)
+
+    def memory_limit(self, identifier: str) -> int:
+        """Bytes that a container may use; 0 where it has no limit."""
+        with self._errors(), contextlib.suppress(self._sdk.errors.NotFound):
+            return int(self.client.api.inspect_container(identifier)["HostConfig"].get("Memory") or 0)
+        return 0
 
     def volume(self, name: str) -> Volume:
         try:

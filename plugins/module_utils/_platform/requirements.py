@@ -29,15 +29,23 @@ class Tools:
 
     commands: tuple[tuple[str, ...], ...]
     packages: tuple[str, ...] = ()  # Debian's; none where installing it is not for us to decide
+    not_a: str = ""  # what another product's program is called, to which these names may be links
 
     def missing(self, which: Which) -> list[str]:
-        return [names[0] for names in self.commands if not any(which(name) for name in names)]
+        return [names[0] for names in self.commands if not any(self._is_there(which(name)) for name in names)]
+
+    def _is_there(self, path: Optional[str]) -> bool:
+        return bool(path) and not (self.not_a and os.path.basename(os.path.realpath(path or "")).startswith(self.not_a))
 
 
 # A server in a container brings its own tools; what talks to it, the driver, is on the host always.
 _BY_ENGINE = {
     "mariadb": Tools((("mariadb-dump", "mysqldump"), ("mariadb", "mysql")), ("mariadb-client",)),
+    # Debian 12 and 13 have no package of them, and MariaDB's programs under their names.
+    "mysql": Tools((("mysqldump",), ("mysql",)), not_a="mariadb"),
     "postgresql": Tools((("pg_dump",), ("pg_restore",)), ("postgresql-client",)),
+    "redis": Tools((("redis-cli", "valkey-cli"), ("redis-server", "valkey-server")), ("redis-tools", "redis-server")),
+    "mongodb": Tools((("mongodump",), ("mongorestore",))),  # in no Debian; MongoDB has packages of its own
 }
 _DOCKER = Tools((("docker",),))
 
@@ -45,6 +53,8 @@ _DOCKER = Tools((("docker",),))
 PIP = {
     "pymysql": ("PyMySQL>=1.1.0", "cryptography>=41.0.0"),  # for caching_sha2_password without TLS
     "psycopg": ("psycopg[binary]>=3.1.18",),
+    "redis": ("redis>=5.0.0",),
+    "pymongo": ("pymongo>=4.6.0",),
     "docker": ("docker>=7.0.0", "requests>=2.31.0"),
 }
 VENV_PACKAGES = ("python3-venv",)

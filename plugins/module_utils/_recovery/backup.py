@@ -67,10 +67,13 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
     )
     second = setup.copy_of(context, params, operation.restic)
     _check_excluded(operation, request)
+    if not operation.kept:
+        raise Refused("every datastore is a cache (content: cache), so there is nothing to back up")
     with at(f"backup {context.app.key}", untouched=NOTHING_STORED), contextlib.ExitStack() as stack:
         if not context.check_mode:
             stack.enter_context(locks.held(context, params["lock_token"], f"backup ({request.kind})", operation.job))
         with at(stage="preflight"):
+            context.progress.begin("preflight")
             operation.restic.version()
             if second is not None:
                 second.version()
@@ -80,12 +83,12 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
             recent = _recent(known, operation, request)
             if recent is None:
                 preflight.check_coverage(operation)
-                described = preflight.describe(operation, list(operation.engines.values()), request.options)
+                described = preflight.describe(operation, list(operation.kept.values()), request.options)
                 preflight.check_space(operation, described)
         if context.check_mode:
             plan = _plan(operation, request, described) if recent is None else _public(operation, recent)
             return {"changed": recent is None, "backup": {**plan, "copy": copying.skipped(second)}}
-        entry = recent or make(operation, request, list(operation.engines.values()), described, known)
+        entry = recent or make(operation, request, list(operation.kept.values()), described, known)
         with at(untouched=f"The backup {entry.id} is stored; its copy may not be complete."):
             copy = copying.bring(operation.restic, second, entry.id)
         changed = recent is None or bool(copy["copied"])
@@ -118,6 +121,7 @@ def make(
                 stored.append(part.snapshot)
                 parts.append(part)
         with at(stage="commit"):
+            operation.context.progress.begin("commit")
             manifest = Manifest(
                 id=backup,
                 app=operation.app.name,
@@ -147,6 +151,7 @@ def make(
 def _store(operation: Operation, request: Request, engine: Engine, description: Description, backup: str) -> Part:
     """One datastore into the repository."""
     name, begun = engine.datastore.name, time.monotonic()
+    operation.context.progress.begin("dump", str(engine.datastore), description.size, estimate=True)
     tags = setup.tags(operation.context, "data", backup, f"kind={request.kind}", f"datastore={name}")
     part = Part(
         datastore=name,
@@ -223,7 +228,7 @@ def _commit(operation: Operation, manifest: Manifest, stored: list[str]) -> None
 
 def _confirm(operation: Operation, manifest: Manifest) -> catalogue.Entry:
     """List once more: every part must be there."""
-    entries = {entry.id: entry for entry in catalogue.read(operation.restic, operation.app).entries}
+    entries = {entry.id: entry for entry in catalogue.read(operation.restic, operation.app, lock=False).entries}
     entry = entries.get(manifest.id)
     if entry is None or entry.missing:
         gone = "its manifest" if entry is None else ", ".join(entry.missing)
@@ -239,7 +244,7 @@ def _recent(known: Catalogue, operation: Operation, request: Request) -> Optiona
     if not request.max_age:
         return None
     limit, now = clock.duration(request.max_age, "max_age"), clock.now()
-    wanted = {name for name, engine in operation.engines.items()}
+    wanted = set(operation.kept)
     for entry in known.entries:
         covers = wanted <= set(entry.data)
         if entry.kind != "safety" and entry.complete and covers and now - limit < entry.started <= now:
@@ -272,6 +277,8 @@ def _check_excluded(operation: Operation, request: Request) -> None:
     for name, tables in request.exclude_tables.items():
         if not isinstance(tables, list) or not all(isinstance(table, str) for table in tables):
             raise Refused(f"exclude_tables: {name} must be a list of table names")
+        if name in operation.caches:
+            raise Refused(f'exclude_tables: "{name}" is a cache, which is never backed up')
         if operation.engines[name].TRANSPORT == "tree":
             raise Refused(f'exclude_tables: "{name}" has no tables', hint="Use the datastore's exclude.")
 
@@ -280,6 +287,7 @@ def _public(operation: Operation, entry: catalogue.Entry) -> Json:
     return {
         "app": operation.app.name,
         "instance": operation.app.instance,
+        "caches": list(operation.caches),
         **catalogue.public(entry, clock.now()),
     }
 
@@ -294,6 +302,7 @@ def _plan(operation: Operation, request: Request, described: Mapping[str, Descri
         "bytes": sum(description.size for description in described.values()),
         "datastores": [
             {"name": name, "engine": engine.datastore.engine, "bytes": described[name].size}
-            for name, engine in operation.engines.items()
+            for name, engine in operation.kept.items()
         ],
+        "caches": list(operation.caches),
     }

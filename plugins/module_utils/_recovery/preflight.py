@@ -54,7 +54,7 @@ def check_space(operation: Operation, described: Mapping[str, Description]) -> N
         )
     if free < size:
         operation.context.warn(f"only {free >> 20} MiB are free in the repository for {size >> 20} MiB of data")
-    for engine in operation.engines.values():
+    for engine in operation.kept.values():
         for path in _places(engine):
             if _device(path) == _device(directory):
                 operation.context.warn(

@@ -23,14 +23,15 @@ from .._core.context import Context
 from .._core.errors import OpsError, Refused, Told, at
 from .._core.journal import Journal
 from .._core.model import App, Fingerprint, Json, Part
-from .._engines.base import DumpOptions, Engine, Target
+from .._engines.base import Chosen, DumpOptions, Engine, Target
 from .._engines.files import Files
+from .._engines.redis import Redis
 from .._platform import consumers, services
 from .._platform.consumer import PROCESS, Consumer, Usage, merged
 from .._store import catalogue
 from .._store.manifest import Manifest
 from . import backup as backups
-from . import keys, setup, staging, unfinished
+from . import keys, partial, setup, staging, unfinished
 from .setup import Operation
 from .staging import Staged
 
@@ -51,6 +52,7 @@ class Request:
     configuration: str
     stop: tuple[str, ...]
     data_keys: tuple[str, ...]
+    include: Mapping[str, Chosen]  # of which datastores not everything is meant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Plan:
     targets: Mapping[str, Target]
     into: Mapping[str, Mapping[str, Any]]  # options that are different, by datastore
     named: Sequence[Consumer]  # what `stop` names
+    shares: Mapping[str, partial.Share]  # of which datastores not everything is restored
+    caches: Sequence[str] = ()  # that are emptied once the data are swapped
 
     @property
     def replaced(self) -> list[Engine]:
@@ -83,6 +87,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         else:
             unfinished.refuse(context)
         with at(stage="preflight", untouched="Nothing was changed."):
+            context.progress.begin("preflight")
             plan = _plan(operation, request, params["into"])
         report = {**_report(plan), "settled": settled}
         diff = _diff(plan)
@@ -109,6 +114,7 @@ def _request(params: Mapping[str, Any]) -> Request:
         configuration=params["configuration"],
         stop=tuple(params["stop"]),
         data_keys=tuple(params["data_keys"]),
+        include=partial.given(params["include"], params["include_suffix"]),
     )
 
 
@@ -125,32 +131,59 @@ def _plan(operation: Operation, request: Request, into: Sequence[Mapping[str, An
     entry = known.choose(request.backup, before)
     manifest = catalogue.manifest_of(operation.restic, entry, context)
     elsewhere = operation.redirected(into, "into")
-    pairs = staging.chosen(manifest.parts, operation, request.only)
+    narrowed = bool(request.only or request.include)  # then a cache is emptied only when it is named
+    caches = [name for name in operation.caches if not narrowed or name in request.only]
+    only = [name for name in request.only if name not in caches]
+    if request.only and not only and not request.include:
+        raise Refused(
+            "only names nothing but caches, which no backup holds", hint="Name what is to be restored as well."
+        )
+    pairs = staging.chosen(manifest.parts, operation, partial.only(operation, only, request.include))
     pairs = [(elsewhere.get(engine.datastore.name, engine), part) for engine, part in pairs]
     stray = [name for name in elsewhere if all(engine.datastore.name != name for engine, part in pairs)]
     if stray:
         raise Refused(f'into names "{stray[0]}", which is not restored')
-    targets = {}
+    targets, shares = {}, {}
     for engine, part in pairs:
         name = engine.datastore.name
         with at(str(engine.datastore)):
             if name in elsewhere:
                 _check_elsewhere(engine, operation.engines[name])
-            targets[name] = _target(engine, request)
-            for warning in engine.accepts(part):
+            if name in request.include:
+                shares[name] = partial.share(operation, engine, part, request.include[name])
+            targets[name] = _target(engine, part, request, shares.get(name))
+            warnings = engine.accepts(part)
+            if name in shares:
+                warnings += engine.check_chosen(part, shares[name].chosen)
+            for warning in warnings:
                 context.warn(f"{engine.datastore}: {warning}")
+            if isinstance(engine, Redis):
+                engine.fits(part)
             _compare_revision(operation, engine, part, targets[name])
+    for name in caches:
+        with at(str(operation.caches[name].datastore)):
+            _check_cache(operation, operation.caches[name], [engine for engine, part in pairs])
     keys.check(operation, manifest.data_keys, request.data_keys)
     overlay = {
         entry["datastore"]: {k: v for k, v in entry.items() if k != "datastore" and v is not None} for entry in into
     }
     named = services.named(request.stop)
-    return Plan(entry, manifest, pairs, targets, overlay, named)
+    return Plan(entry, manifest, pairs, targets, overlay, named, shares, caches)
+
+
+def _check_cache(operation: Operation, cache: Redis, restored: Sequence[Engine]) -> None:
+    cache.ping()
+    for engine in (*operation.kept.values(), *restored):
+        if isinstance(engine, Redis) and cache.shares(engine):
+            raise Refused(
+                f"the cache would be emptied, and {engine.datastore} is in it",
+                hint="Give both the databases that are theirs (`databases`).",
+            )
 
 
 def _catalogue(operation: Operation, source: App, backup: str) -> catalogue.Catalogue:
     known = catalogue.read(operation.restic, source)
-    for sentence in known.unreadable():
+    for sentence in known.passed_over(backup):
         operation.context.warn(sentence)
     named = backup not in catalogue.CHOICES
     if source == operation.app and not (backup in known if named else known.entries):
@@ -183,8 +216,8 @@ def _check_elsewhere(engine: Engine, original: Engine) -> None:
         )
 
 
-def _target(engine: Engine, request: Request) -> Target:
-    target = engine.target("counts")
+def _target(engine: Engine, part: Part, request: Request, share: Optional[partial.Share]) -> Target:
+    target = share.target(engine, part) if share else engine.target("counts")
     if target.exists and not target.readable and request.safety_copy == "required":
         raise Refused(
             "the live data cannot be read, so no safety copy can be made of them",
@@ -220,6 +253,7 @@ def _restore(operation: Operation, request: Request, plan: Plan, held: locks.Hel
         plan.entry.id,
         {e.datastore.name: _without_password(plan, e) for e, part in plan.pairs},
         request.accounts,
+        plan.caches,
     )
     engines = {engine.datastore.name: engine for engine, part in plan.pairs}
     phases: dict[str, float] = {}
@@ -227,16 +261,19 @@ def _restore(operation: Operation, request: Request, plan: Plan, held: locks.Hel
         with _timed(phases, "stage"), at(untouched=UNTOUCHED):
             accounts, staged = _stage(operation, request, plan)
         with _timed(phases, "stop"), at(stage="stop", untouched=UNTOUCHED):
+            operation.context.progress.begin("stop")
             stopped = _stop(operation, plan, journal)
         with _timed(phases, "safety"), at(stage="safety copy", untouched=UNTOUCHED):
             safety = _safety_copy(operation, request, plan)
         with _timed(phases, "swap"), at(stage="swap"):
             held.check()
-            _swap(operation, staged, journal)
+            operation.context.progress.begin("swap")
+            _swap(plan, staged, journal)
     except BaseException as error:
         _undo(operation, journal, engines, error)
         raise
     with _timed(phases, "start"), at(untouched="The data are restored."):
+        operation.context.progress.begin("start")
         unfinished.complete(operation, journal, engines)
     unfinished.end(journal)
     return {
@@ -244,7 +281,7 @@ def _restore(operation: Operation, request: Request, plan: Plan, held: locks.Hel
         "accounts": accounts,
         "stopped": [one.to_json() for one in stopped],
         "phases": phases,
-        "datastores": {one.part.datastore: _public(one, plan) for one in staged},
+        "datastores": {one.part.datastore: _public(one.part, one.fingerprint, plan) for one in staged},
     }
 
 
@@ -254,7 +291,8 @@ def _stage(operation: Operation, request: Request, plan: Plan) -> tuple[list[str
     for engine, part in plan.pairs:
         with at(str(engine.datastore), stage="stage"):
             engine.sweep(unfinished.live_runs(operation.context))
-            accounts += engine.create_accounts(part, request.accounts)
+            if part.datastore not in plan.shares:
+                accounts += engine.create_accounts(part, request.accounts)
         one = staging.stage(operation, engine, part)
         if isinstance(engine, Files) and engine.datastore.content == "configuration":
             with at(str(engine.datastore), stage="merge"):
@@ -288,18 +326,23 @@ def _consumers(operation: Operation, plan: Plan) -> list[Consumer]:
     """What `stop` names, and what is found to use the live data that will be replaced."""
     found = list(plan.named)
     for engine in plan.replaced:
-        reach = engine.reach()
-        readable = plan.targets[engine.datastore.name].readable
-        usage = Usage(
-            hosts=reach.hosts,
-            port=reach.port,
-            database=reach.database,
-            container=reach.container,
-            paths=tuple(str(path) for path in reach.paths),
-            addresses=tuple(session.address for session in engine.sessions()) if readable else (),
-        )
-        found += consumers.find(operation.context, operation.application, usage)
+        with at(str(engine.datastore)):
+            found += consumers.find(operation.context, operation.application, _usage(engine, plan))
     return merged(found)
+
+
+def _usage(engine: Engine, plan: Plan) -> Usage:
+    """How clients would reach the live datastore, and who is connected to it."""
+    reach = engine.reach()
+    readable = plan.targets[engine.datastore.name].readable
+    return Usage(
+        hosts=reach.hosts,
+        port=reach.port,
+        database=reach.database,
+        container=reach.container,
+        paths=tuple(str(path) for path in reach.paths),
+        addresses=tuple(session.address for session in engine.sessions()) if readable else (),
+    )
 
 
 def _safety_copy(operation: Operation, request: Request, plan: Plan) -> str:
@@ -324,15 +367,21 @@ def _safety_copy(operation: Operation, request: Request, plan: Plan) -> str:
         return ""
 
 
-def _swap(operation: Operation, staged: Sequence[Staged], journal: Journal) -> None:
+def _swap(plan: Plan, staged: Sequence[Staged], journal: Journal) -> None:
     """All datastores, one after the other; the journal says `swapped` only after the last one."""
-    journal.record(phase=unfinished.SWAPPING, parts={one.part.datastore: one.part.to_json() for one in staged})
+    whole = {one.part.datastore: one.part.to_json() for one in staged if one.part.datastore not in plan.shares}
+    journal.record(phase=unfinished.SWAPPING, parts=whole)
     for one in staged:
         name = one.part.datastore
         with at(str(one.engine.datastore)):
-            one.engine.close_sessions()
+            share = plan.shares.get(name)
+            if share is None or not share.beside:
+                one.engine.close_sessions()
             step = journal.begin(f"swap:{name}", datastore=name)
-            one.engine.swap(one.part, one.scratch, step)
+            if share is None:
+                one.engine.swap(one.part, one.scratch, step)
+            else:
+                one.engine.swap_chosen(one.part, one.scratch, share.chosen, step)
             step.mark(journals.DONE)
     journal.record(phase=unfinished.SWAPPED)
 
@@ -348,6 +397,11 @@ def _undo(operation: Operation, journal: Journal, engines: dict[str, Engine], er
             f"the restore could not be undone: {second} Its journal {journal.path} is kept, and services that were "
             "stopped stay stopped; run the restore again to settle it."
         )
+        if swapping and isinstance(error, Told):
+            error.untouched = (
+                error.untouched or "It could not be undone yet: the journal is kept, and services stay stopped."
+            )
+            error.hint = "Remove the cause, then run the restore again: it settles this one first."
         return
     unfinished.end(journal)
     if swapping and isinstance(error, Told):
@@ -365,28 +419,23 @@ def _report(plan: Plan) -> Json:
         "age": plan.entry.age(clock.now()),
         "safety_backup": "",
         "accounts": [],
+        "flushed": list(plan.caches),
         "phases": {},
         "seconds": 0.0,
-        "datastores": {
-            part.datastore: {
-                "engine": part.engine,
-                "rows": part.fingerprint.rows,
-                "tables": {name: table.rows for name, table in part.fingerprint.tables.items()},
-                "objects": dict(part.fingerprint.objects),
-                "replaced": not plan.targets[part.datastore].empty,
-            }
-            for engine, part in plan.pairs
-        },
+        "datastores": {part.datastore: _public(part, part.fingerprint, plan) for engine, part in plan.pairs},
     }
 
 
-def _public(one: Staged, plan: Plan) -> Json:
+def _public(part: Part, found: Fingerprint, plan: Plan) -> Json:
+    share = plan.shares.get(part.datastore)
+    found = share.of(found) if share else found
     return {
-        "engine": one.part.engine,
-        "rows": one.fingerprint.rows,
-        "tables": {name: table.rows for name, table in one.fingerprint.tables.items()},
-        "objects": dict(one.fingerprint.objects),
-        "replaced": not plan.targets[one.part.datastore].empty,
+        "engine": part.engine,
+        "rows": found.rows,
+        "tables": {name: table.rows for name, table in found.tables.items()},
+        "objects": dict(found.objects),
+        "replaced": not plan.targets[part.datastore].empty,
+        "included": share.included if share else [],
     }
 
 
@@ -394,7 +443,8 @@ def _diff(plan: Plan) -> Json:
     """What is there against what the backup holds, a line per table and kind of object."""
     before, after = [], []
     for engine, part in plan.pairs:
-        name, held = part.datastore, part.fingerprint
+        name, share = part.datastore, plan.shares.get(part.datastore)
+        held = share.held if share else part.fingerprint
         live = plan.targets[name].fingerprint
         if live and engine.TRANSPORT == "tree":  # of a tree only files and bytes are recorded
             live = Fingerprint(objects={kind: live.objects.get(kind, 0) for kind in held.objects})

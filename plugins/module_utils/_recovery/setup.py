@@ -18,6 +18,7 @@ from .._core.errors import Refused
 from .._core.model import App, Datastore
 from .._engines import registry
 from .._engines.base import Engine
+from .._engines.redis import Redis
 from .._platform.application import Application
 from .._store import manifest, repository
 from .._store.restic import Restic
@@ -34,7 +35,13 @@ DESCRIBED: argspec.Spec = {
     },
 }
 UNITS = (".service", ".timer", ".socket", ".target", ".path")
-_DRIVERS = {"mariadb": "pymysql", "postgresql": "psycopg"}
+_DRIVERS = {
+    "mariadb": "pymysql",
+    "mongodb": "pymongo",
+    "mysql": "pymysql",
+    "postgresql": "psycopg",
+    "redis": "redis",
+}
 
 
 def elsewhere() -> argspec.Spec:
@@ -71,6 +78,19 @@ class Operation:
     def app(self) -> App:
         return self.context.app
 
+    @property
+    def kept(self) -> Mapping[str, Engine]:
+        """Those that are backed up: all but caches."""
+        return {name: engine for name, engine in self.engines.items() if engine.datastore.content != "cache"}
+
+    @property
+    def caches(self) -> Mapping[str, Redis]:
+        return {
+            name: engine
+            for name, engine in self.engines.items()
+            if engine.datastore.content == "cache" and isinstance(engine, Redis)
+        }
+
     def named(self, names: Sequence[str], option: str) -> list[Engine]:
         """The engines of these datastores; a name that is not described is refused."""
         unknown = [name for name in names if name not in self.engines]
@@ -96,7 +116,7 @@ class Operation:
         store = engine.datastore
         replaced = dict(store.options)
         if given.keys() & {"container", "host", "socket"}:  # another server: nothing of the old way in holds
-            replaced.update(dict.fromkeys(("container", "host", "port", "socket", "run_as")))
+            replaced.update(dict.fromkeys(("container", "host", "port", "socket", "run_as", "replica_set")))
         if given.keys() & {"password", "password_variable", "password_url"}:
             replaced.update(dict.fromkeys(("password", "password_variable", "password_url")))
         if given.keys() & {"paths", "volume"}:
@@ -118,9 +138,16 @@ class Operation:
 
 def prepare(context: Context, params: Mapping[str, Any]) -> Operation:
     """Everything validated that can be without connecting to anything."""
+    context.allow_flavour_change = bool(params.get("allow_flavour_change"))
     datastores = argspec.datastores_from(params["datastores"], ENGINES)
     if not datastores:
         raise Refused("datastores is empty: there is nothing to work on", hint="Describe what holds the data.")
+    for store in datastores:
+        if store.content == "cache" and registry.KINDS[store.engine] is not Redis:
+            raise Refused(
+                f'datastore "{store.name}": content: cache is for engine redis, not for {store.engine}',
+                hint="What needs no backup and no flush is named in `uncovered` (day2_uncovered).",
+            )
     application = Application(
         project=params.get("project") or "",
         units=tuple(params.get("units") or ()),

@@ -17,6 +17,7 @@ from typing import Optional
 
 from .._core.errors import Mismatch, Refused, at
 from .._core.model import Fingerprint, Json, Part
+from .._engines import registry
 from .._engines.base import Engine
 from .._engines.files import Files
 from .._store import relay
@@ -52,6 +53,7 @@ def stage(operation: Operation, engine: Engine, part: Part, directory: Optional[
     with at(str(engine.datastore), stage="load"):
         operation.restic.patiently(lambda: _load(operation, engine, part, scratch, directory))
     with at(str(engine.datastore), stage="compare"):
+        operation.context.progress.begin("compare", str(engine.datastore))
         found = engine.staged(part, scratch)
         differences = part.fingerprint.differences(found)
         if differences:
@@ -63,6 +65,7 @@ def stage(operation: Operation, engine: Engine, part: Part, directory: Optional[
 
 
 def _load(operation: Operation, engine: Engine, part: Part, scratch: str, directory: Optional[Path]) -> None:
+    operation.context.progress.begin("load", str(engine.datastore), part.bytes)
     engine.stage(part, scratch, directory)
     if isinstance(engine, Files):
         for target, include in engine.stage_targets(scratch).items():
@@ -80,6 +83,9 @@ def chosen(parts: Sequence[Part], operation: Operation, only: Sequence[str]) -> 
     """
     held = {part.datastore: part for part in parts}
     operation.named(list(only), "only")
+    for name in only:
+        if name in operation.caches:
+            raise Refused(f'"{name}" is a cache, which is never backed up', hint="Leave it out of `only`.")
     absent = [name for name in only if name not in held]
     if absent:
         raise Refused(f'the backup holds no datastore "{absent[0]}"', hint=f"It holds {', '.join(held)}.")
@@ -95,8 +101,19 @@ def chosen(parts: Sequence[Part], operation: Operation, only: Sequence[str]) -> 
         if name in wanted:
             part = held[name]
             if part.engine != engine.datastore.engine:
-                raise Refused(
-                    f'the backup holds "{name}" as {part.engine}, it is described as {engine.datastore.engine}'
-                )
+                _check_flavour(operation, name, part.engine, engine.datastore.engine)
             pairs.append((engine, part))
     return pairs
+
+
+def _check_flavour(operation: Operation, name: str, held: str, described: str) -> None:
+    """A part of another engine is refused, except a relative's when the user allows it."""
+    kin = registry.KIN.get(described) == held
+    if not (kin and operation.context.allow_flavour_change):
+        raise Refused(
+            f'the backup holds "{name}" as {held}, it is described as {described}',
+            hint="allow_flavour_change allows that. Not everything is carried over: see the collection's documentation "
+            "of engines."
+            if kin
+            else "",
+        )

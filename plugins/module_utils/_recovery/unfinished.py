@@ -9,7 +9,8 @@ A journal's `phase` says how far it came, and is written before what it names be
 - `staging`: only scratch copies were made → back: they are dropped.
 - `stopping`: services may have been stopped → back: as above, and they are started.
 - `swapping`: some datastores may have been swapped → back: each swap is undone, the last one first.
-- `swapped`: every datastore was swapped → forward: what the swap kept is dropped, services are started.
+- `swapped`: every datastore was swapped → forward: caches are flushed, services are started, what the swap
+  kept is dropped.
 """
 
 from __future__ import annotations
@@ -37,14 +38,21 @@ def find(context: Context) -> list[Journal]:
     return [Journal.read(path) for path in sorted((context.home / "restores").glob(f"*/{FILENAME}"))]
 
 
-def begin(context: Context, backup: str, targets: Json, accounts: str) -> Journal:
+def begin(context: Context, backup: str, targets: Json, accounts: str, caches: Sequence[str] = ()) -> Journal:
     """A journal for a new restore."""
     directory = context.home / "restores" / f"{backup}-{context.run_id}"
     for path in (directory.parent, directory):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     journal = Journal(directory / FILENAME)
     journal.record(
-        run=context.run_id, backup=backup, phase=STAGING, targets=targets, accounts=accounts, stopped=[], parts={}
+        run=context.run_id,
+        backup=backup,
+        phase=STAGING,
+        targets=targets,
+        accounts=accounts,
+        caches=list(caches),
+        stopped=[],
+        parts={},
     )
     return journal
 
@@ -134,6 +142,7 @@ def complete(operation: Operation, journal: Journal, engines: dict[str, Engine])
         for name, part in journal.header["parts"].items():
             with at(str(engines[name].datastore), stage="accounts"):
                 engines[name].grant_accounts(Part.from_json(part), journal.header["accounts"])
+        _flush(operation, journal)
     finally:
         start(operation.context, journal)
     for step in journal.named("swap"):
@@ -145,6 +154,17 @@ def complete(operation: Operation, journal: Journal, engines: dict[str, Engine])
     for name, engine in engines.items():
         with at(str(engine.datastore), stage="finish"):
             engine.drop_scratch(operation.context.scratch_name(name, "stage"))
+
+
+def _flush(operation: Operation, journal: Journal) -> None:
+    """Empty the caches, while nothing runs that could fill them from the data before. Repeatable."""
+    for name in journal.header.get("caches", ()):
+        engine = operation.caches.get(name)
+        if engine is None:
+            operation.context.warn(f'"{name}" is not described as a cache any more, and was not flushed')
+            continue
+        with at(str(engine.datastore), stage="flush"):
+            engine.empty()
 
 
 def start(context: Context, journal: Journal) -> None:

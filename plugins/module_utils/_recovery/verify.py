@@ -47,11 +47,12 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         if not context.check_mode:
             stack.enter_context(locks.held(context, params["lock_token"], "verification", operation.job))
         with at(stage="preflight"):
+            context.progress.begin("preflight")
             operation.restic.version()
             operation.restic.settle()
             unfinished.refuse(context)
             known = catalogue.read(operation.restic, context.app)
-            for sentence in known.unreadable():
+            for sentence in known.passed_over(params["backup"]):
                 context.warn(sentence)
             entry = known.choose(params["backup"])
             manifest = catalogue.manifest_of(operation.restic, entry, context)
@@ -78,6 +79,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
             assertions=assertions,
         )
         with at(stage="record"):
+            context.progress.begin("record")
             _record(operation, report)
         return {"changed": True, "verification": {**report, "recorded": True}}
 
@@ -105,6 +107,7 @@ def _prove(
             one = staging.stage(operation, engine, part, area)
             staged.append(one)
             with at(str(engine.datastore), stage="assert"):
+                operation.context.progress.begin("assert", str(engine.datastore))
                 results += [_hold(a, one) for a in assertions if a["datastore"] == engine.datastore.name]
     finally:
         _drop(operation, begun)

@@ -44,14 +44,22 @@ _REMOVE = re.compile(
     rf"(Remove\(<(?:snapshot|data|index|key)/.*|not removed.*)({_REFUSED}|permission denied|not permitted)", re.I
 )
 
-_NETWORK = re.compile(
-    r"connection (refused|reset|lost|timed out)|no such host|no route to host|network is unreachable|i/o timeout"
-    r"|unexpectedly closed|ssh command exited|broken pipe|\b50[234]\b .*(Gateway|Unavailable)",
-    re.I,
-)
-
 # ssh or rclone itself failed: whatever file it misses, it is not the repository's.
 _SESSION = re.compile(r"unable to start the sftp session|unable to open repository at|create repository at")
+
+
+# What a backend says whose server does not answer any more.
+_LOST = re.compile(
+    r"connection (?:refused|reset|lost|timed out)|dial tcp|no such host|i/o timeout|no route to host|network is unreachable"
+    r"|unexpectedly closed|ssh command exited|broken pipe|\b50[234]\b .*(?:Gateway|Unavailable)",
+    re.I,
+)
+# Data that are altered, cut, or gone; a file of the repository that cannot be opened is named by `<data/ID>`.
+_DAMAGED = re.compile(
+    r"ciphertext verification failed|does not match|id .* not found|invalid data returned|wrong size|unexpected EOF"
+    rf"|(?:<data/|StreamPack).*(?:{_ABSENT.pattern})",
+    re.I,
+)
 
 
 class NoRepository(Unavailable):
@@ -117,18 +125,17 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
             hint="Check its location, the network and the credentials.",
             **details,
         )
-    if _NETWORK.search(stderr):
+    lost = [line.strip() for line in stderr.splitlines() if _LOST.search(line)]
+    if lost:  # before damage, because a stream that is cut ends too early as well
         return Unavailable(
-            f"the repository {location} cannot be reached any more: {_line(stderr, _NETWORK)}",
-            hint="Check the server and the network, then run it again.",
+            f"the repository {location} cannot be reached any more: {lost[-1]}",
+            hint="Check the network and its server, then run it again.",
             **details,
         )
-    if re.search(
-        r"ciphertext verification failed|does not match|id .* not found|invalid data returned|wrong size|unexpected EOF",
-        stderr,
-    ):
+    damaged = [line.strip() for line in stderr.splitlines() if _DAMAGED.search(line)]
+    if damaged:
         return Damaged(
-            f"the repository {location} is damaged: {last_message(stderr)}",
+            f"the repository {location} is damaged: {damaged[-1]}",
             hint="Run day2.ops.backup_info with check: all to see which backups are touched; use another backup or the copy.",
             **details,
         )

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any, Optional, Protocol
 
 from .._core.errors import Mismatch, OpsError
@@ -59,8 +59,8 @@ class SinkClosed(Exception):
     """The reading side has ended; its own exit code says why."""
 
 
-def pump(source: IO[bytes], sink: Any) -> Digest:
-    """Pass everything on until the source ends. The sink is not closed."""
+def pump(source: IO[bytes], sink: Any, passed: Callable[[int], None] = lambda count: None) -> Digest:
+    """Pass everything on until the source ends, and tell `passed` how much. The sink is not closed."""
     for pipe in (source, sink):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             fcntl.fcntl(pipe.fileno(), _F_SETPIPE_SZ, CHUNK)
@@ -78,6 +78,7 @@ def pump(source: IO[bytes], sink: Any) -> Digest:
             raise SinkClosed from None
         digest.update(chunk)
         total += count
+        passed(count)
         if len(head) < END:
             head += bytes(chunk[: END - len(head)])
         end = bytes(chunk[-END:]) if count >= END else (end + bytes(chunk))[-END:]
@@ -107,7 +108,7 @@ def store(producer: Source, stream: StreamBackup, whole: Whole) -> Stored:
     """Store a dump. restic's input is closed only when the producer has ended well and the dump is
     whole; in every other case restic is interrupted first, and nothing is stored."""
     try:
-        digest = pump(producer.stdout, stream.stdin)
+        digest = pump(producer.stdout, stream.stdin, stream.passed)
         exit_codes = producer.finish()
         if digest.size == 0:
             raise Mismatch("the dump is empty", untouched="Nothing was stored.")
@@ -140,7 +141,7 @@ def load(restic: Restic, snapshot: str, filename: str, expected: Digest, loader:
         if child is None:
             raise OpsError("restic was not started")
         try:
-            digest = pump(child.stdout, loader.stdin)
+            digest = pump(child.stdout, loader.stdin, restic.context.progress.add)
         except SinkClosed:
             child.kill()
             loader.finish()

@@ -25,7 +25,7 @@ from . import repository as repositories
 from . import traces
 from .messages import Locked, NoRepository, classify, is_locked, read_errors
 from .repository import MINIMUM, Repository
-from .running import Collector, Patience, Result, collect
+from .running import Collector, Patience, Reached, Result, collect, watched
 from .traces import Traced, Traces
 
 __all__ = ["MINIMUM", "Repository", "Restic", "Snapshot", "StreamBackup", "Summary"]
@@ -146,7 +146,7 @@ class Restic:
         `allow_vanished` and every error was a file that vanished meanwhile; its snapshot is forgotten."""
         argv = ["backup", "--json", *self._tags(tags)]
         argv += [word for pattern in exclude for word in ("--exclude", pattern)]
-        completed = self._run([*argv, "--", *paths], ok=(0, 3), timeout=None)
+        completed = self._run([*argv, "--", *paths], ok=(0, 3), timeout=None, reached=self.context.progress.reached)
         summary = _summary(completed.stdout)
         if completed.rc == 3:
             vanished, others = read_errors(completed.stderr_tail, completed.stdout)
@@ -176,9 +176,11 @@ class Restic:
         self._run(["prune", *([f"--max-unused={max_unused}"] if max_unused else [])], timeout=None)
 
     # Reading -------------------------------------------------------------------------------------
-    def snapshots(self, tags: Sequence[str]) -> list[Snapshot]:
-        """All snapshots that have all of the tags, oldest first."""
-        listed = json.loads(self._run(["snapshots", "--json", "--tag", ",".join(tags)]).text or "[]") or []
+    def snapshots(self, tags: Sequence[str], lock: bool = True) -> list[Snapshot]:
+        """All snapshots that have all of the tags, oldest first. Without a lock it is 0.2 s faster, which restic
+        waits after taking one, and nobody else's lock is waited for."""
+        argv = ["snapshots", "--json", *([] if lock else ["--no-lock"]), "--tag", ",".join(tags)]
+        listed = json.loads(self._run(argv).text or "[]") or []
         return sorted((_snapshot(entry) for entry in listed), key=lambda snapshot: snapshot.time)
 
     def read(self, snapshot: str, filename: str) -> bytes:
@@ -193,7 +195,7 @@ class Restic:
         """Restore paths below `target`, where they keep their full absolute path."""
         argv = ["restore", snapshot, "--target", str(target)]
         argv += [word for path in include for word in ("--include", path)]
-        self._run(argv, timeout=None)
+        self._run(argv, timeout=None, written=self.context.progress.reached)
 
     def nodes(self, snapshot: str) -> Iterator[Mapping[str, Any]]:
         """Every file and directory of a snapshot, as `restic ls --json` lists them."""
@@ -267,6 +269,7 @@ class Restic:
             "RESTIC_REPOSITORY": self.repository.location,
             "RESTIC_PASSWORD": self.repository.password,
             "RESTIC_CACHE_DIR": str(self.context.state_dir / "cache"),
+            "RESTIC_PROGRESS_FPS": "1",
         }
         if source is not None:
             environment = {**source.repository.environment, **environment}
@@ -277,8 +280,8 @@ class Restic:
         flags += ["--no-cache"] if self.context.check_mode else []
         return self.place.command([self.repository.restic, argv[0], *flags, *argv[1:]], environment)
 
-    def _collect(self, child: Traced, timeout: Optional[float]) -> Result:
-        return collect(child, timeout, self.repository.timeout, self.repository.location)
+    def _collect(self, child: Traced, timeout: Optional[float], reached: Optional[Reached] = None) -> Result:
+        return collect(child, timeout, self.repository.timeout, self.repository.location, reached)
 
     def _tags(self, tags: Sequence[str]) -> list[str]:
         return ["--host", self.context.app.key, *(word for tag in tags for word in ("--tag", tag))]
@@ -288,6 +291,8 @@ class Restic:
         argv: Sequence[str],
         ok: Sequence[int] = (0,),
         timeout: Optional[float] = 0,
+        reached: Optional[Reached] = None,
+        written: Optional[Callable[[int], None]] = None,
         source: Optional[Restic] = None,
     ) -> Result:
         """Run to the end, waiting for a lock that somebody else holds. `timeout`: seconds, None for as long as it
@@ -295,7 +300,8 @@ class Restic:
         deadline = time.monotonic() + self.repository.lock_timeout
         while True:
             limit = self.repository.timeout if timeout == 0 else timeout
-            result = self._collect(self._start(argv, source, keep=MESSAGES), limit)
+            with watched(self._start(argv, source, keep=MESSAGES), written) as child:
+                result = self._collect(child, limit, reached)
             if result.rc in ok and not (result.rc == 1 and is_locked(result.rc, result.stderr_tail)):
                 return result
             error = classify(result.argv, result.rc, result.stderr_tail, self.repository.location)
@@ -320,6 +326,9 @@ class StreamBackup:
         self._child = restic._start(argv, stdin=subprocess.PIPE)
         self._collector = Collector(self._child)
         Patience(self._child, restic.repository.timeout).watch()
+
+    def passed(self, count: int) -> None:
+        self._restic.context.progress.add(count)
 
     @property
     def stdin(self) -> Any:

@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Optional
 
 from .._core.errors import Unavailable
@@ -16,6 +19,7 @@ from .._core.process import Child
 from .messages import gave_up, last_complaint, tries_again
 from .traces import Traced
 
+Reached = Callable[[int, int], None]  # bytes so far, bytes expected (0: not known)
 _LOOK = 0.5  # seconds between two looks at what a running restic complains of
 
 
@@ -35,8 +39,8 @@ class Result:
 class Collector:
     """Reads a child's standard output in the background; keeps its end (the summary is the last line)."""
 
-    def __init__(self, child: Child) -> None:
-        self._data = bytearray()
+    def __init__(self, child: Child, reached: Optional[Reached] = None) -> None:
+        self._data, self._reached = bytearray(), reached
         self._thread = threading.Thread(target=self._read, args=(child,), daemon=True)
         self._thread.start()
 
@@ -45,12 +49,38 @@ class Collector:
             for line in child.stdout:
                 if b'"message_type":"status"' not in line:
                     self._data += line
+                elif self._reached is not None:
+                    _tell(line, self._reached)
         except (OSError, ValueError):
             pass  # closed by us
 
     def text(self) -> bytes:
         self._thread.join(timeout=30)
         return bytes(self._data)
+
+
+def _tell(line: bytes, reached: Reached) -> None:
+    """What a status line of `backup` or `restore` says of bytes; a figure that is zero is left out of it."""
+    with contextlib.suppress(ValueError, TypeError):  # progress is no reason to fail
+        status = json.loads(line)
+        reached(status.get("bytes_done") or status.get("bytes_restored") or 0, status.get("total_bytes") or 0)
+
+
+@contextlib.contextmanager
+def watched(child: Traced, written: Optional[Callable[[int], None]]) -> Iterator[Traced]:
+    """Tell once a second what it has written, for a restic whose `restore` says nothing by itself (before 0.16)."""
+    ended = threading.Event()
+
+    def watch(tell: Callable[[int], None]) -> None:
+        while not ended.wait(1):
+            tell(child.written)
+
+    if written is not None:
+        threading.Thread(target=watch, args=(written,), daemon=True).start()
+    try:
+        yield child
+    finally:
+        ended.set()
 
 
 class Patience:
@@ -86,9 +116,11 @@ class Patience:
                 self._child.interrupt()
 
 
-def collect(child: Traced, timeout: Optional[float], patience: float, location: str) -> Result:
+def collect(
+    child: Traced, timeout: Optional[float], patience: float, location: str, reached: Optional[Reached] = None
+) -> Result:
     """Wait for its end: at most `timeout`, and no longer than `patience` for a store that is away."""
-    collector, waiting = Collector(child), Patience(child, patience)
+    collector, waiting = Collector(child, reached), Patience(child, patience)
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
         while not child.ended_within(_LOOK):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -24,9 +25,10 @@ from .._core import clock
 from .._core.context import Context
 from .._core.process import Child, Command, identity, pid_of
 
-INTERRUPTED = 130  # restic's exit code after SIGINT
 GRACE = 30.0  # seconds that an interrupted restic has to take its lock away
 _INTERRUPTED = 130  # its exit code after SIGINT
+# It says so when it cannot take its lock away, because the store cannot be reached any more.
+_LOCK_LEFT = re.compile(r"error in cleanup handler|error while unlocking")
 _OLD = 25 * 60  # seconds: restic takes a lock for dead after 30 minutes, wherever its owner is
 
 
@@ -130,9 +132,10 @@ class Traced(Child):
         super().kill()
 
     def _ended(self) -> None:
-        """It took its lock away when it ended by itself; interrupted at the wrong moment it does not."""
+        """It took its lock away when it ended by itself; interrupted at the wrong moment, or cut off, it does not."""
         rc = self.rc
-        if rc is not None and rc >= 0 and rc != _INTERRUPTED:
-            for trace in self._traces:
-                with contextlib.suppress(OSError):
-                    trace.unlink()
+        if rc is None or rc < 0 or rc == _INTERRUPTED or _LOCK_LEFT.search(self.stderr_tail):
+            return
+        for trace in self._traces:
+            with contextlib.suppress(OSError):
+                trace.unlink()

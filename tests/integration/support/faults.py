@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ansible_collections.day2.ops.plugins.module_utils._core.process import Child, Command
+from ansible_collections.day2.ops.plugins.module_utils._store import manifest as manifests
 
 from tests.integration.support.recovery import World
 
@@ -61,6 +63,12 @@ def hold_until(file: Path) -> str:
 def pause_after(size: int, pipe: Path) -> str:
     """So many bytes come out of restic, then nothing for two seconds, then the rest."""
     return f'rm -f {pipe}; mkfifo {pipe}; {{ head -c {size}; sleep 2; cat; }} < {pipe} & exec "$real" "$@" > {pipe}'
+
+
+def slow_input(rate: int, pipe: Path) -> str:
+    """restic gets its input at so many bytes per second."""
+    code = f"import os, time\nwhile data := os.read(0, {rate // 10}): os.write(1, data); time.sleep(0.1)"
+    return f'exec 3<&0; rm -f {pipe}; mkfifo {pipe}; python3 -c "{code}" <&3 >{pipe} & exec "$real" "$@" 3<&- <{pipe}'
 
 
 def any_file(directory: Path) -> str:
@@ -202,7 +210,9 @@ def running_tools(key: str, tool: str) -> list[int]:
                 name = (directory / "comm").read_text().strip()
                 words = (directory / "cmdline").read_bytes()  # none yet while the kernel makes it
                 works = bool(words) and b"--version" not in words
-                if name == tool[:15] and works and mark in (directory / "environ").read_bytes():
+                # By its name, or by the library loader that was given it.
+                named = name == tool[:15] or (name.startswith("ld-linux") and f"/{tool}\0".encode() in words)
+                if named and works and mark in (directory / "environ").read_bytes():
                     found.append(int(directory.name))
     return found
 
@@ -218,3 +228,20 @@ def flip_bytes(path: Path) -> None:
         stream.write(bytes(byte ^ 0xFF for byte in content))
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def altered(world: World, backup: str, change: Any, summary: Any = None) -> None:
+    """Store the manifest of a backup once more, changed, in place of the true one."""
+    old = next(one for one in world.with_tag(f"backup={backup}") if "role=manifest" in one["tags"])
+    manifest = json.loads(world.call_restic("dump", "-q", old["id"], "/manifest.json").stdout)
+    change(manifest)
+    tags = list(old["tags"])
+    if summary is not None:
+        packed = manifests.unpack(next(tag for tag in tags if tag.startswith("summary="))[8:])
+        summary(packed)
+        tags = [tag for tag in tags if not tag.startswith("summary=")] + [f"summary={manifests.pack(packed)}"]
+    words = [word for tag in tags for word in ("--tag", tag)]
+    content = json.dumps(manifest).encode()
+    arguments = ["backup", "--stdin", "--stdin-filename", "manifest.json", "--host", world.key, *words]
+    world.call_restic(*arguments, input=content)
+    world.call_restic("forget", old["id"])

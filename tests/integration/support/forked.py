@@ -28,6 +28,7 @@ from ansible_collections.day2.ops.plugins.modules import (
     backup_repository,
     backup_retention,
     backup_verify,
+    operation_info,
     restore,
 )
 
@@ -44,6 +45,7 @@ MAIN = {
         backup_repository,
         backup_retention,
         backup_verify,
+        operation_info,
         restore,
     )
 }

@@ -108,7 +108,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 30, what: str = "t
         time.sleep(0.02)
 
 
-def _answers(server: Mariadb) -> bool:
+def answers(server: Mariadb) -> bool:
     try:
         server.connect().close()
     except pymysql.err.MySQLError:
@@ -153,7 +153,7 @@ def host_server(*flags: str) -> Iterator[Mariadb]:
     options = {"host": "127.0.0.1", "port": port, "user": "root", "password": PASSWORD}
     server = Mariadb("host", options, "127.0.0.1", port, str(unix), process.pid, home)
     try:
-        wait_until(lambda: _answers(server), what="the private MariaDB instance's answer")
+        wait_until(lambda: answers(server), what="the private MariaDB instance's answer")
         yield server
     finally:
         process.terminate()
@@ -177,17 +177,17 @@ def container_server(*settings: str, flags: Sequence[str] = ()) -> Iterator[Mari
         timeout=120,
     )
     try:
-        wait_until(lambda: _inspect(name, "{{.State.Health.Status}}") == "healthy", 90, f"the health of {name}")
-        address = _inspect(name, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+        wait_until(lambda: inspected(name, "{{.State.Health.Status}}") == "healthy", 90, f"the health of {name}")
+        address = inspected(name, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
         options = {"container": name, "user": "root", "password": PASSWORD}
         server = Mariadb("container", options, address, 3306)
-        wait_until(lambda: _answers(server), what="the container's answer over TCP")
+        wait_until(lambda: answers(server), what="the container's answer over TCP")
         yield server
     finally:
         subprocess.run(["docker", "rm", "-f", "-v", name], check=False, stdout=subprocess.DEVNULL, timeout=60)
 
 
-def _inspect(name: str, template: str) -> str:
+def inspected(name: str, template: str) -> str:
     done = subprocess.run(
         ["docker", "inspect", "-f", template, name], capture_output=True, text=True, check=True, timeout=30
     )

@@ -1,13 +1,15 @@
 # Copyright (c) 2026, the day2.ops authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The MariaDB engine without the layers above it: dump into a file, load from it, swap."""
+"""The MariaDB and MySQL engines without the layers above it: dump into a file, load from it, swap."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -19,29 +21,33 @@ from ansible_collections.day2.ops.plugins.module_utils._core.journal import Jour
 from ansible_collections.day2.ops.plugins.module_utils._core.model import App, Datastore, Fingerprint, Part
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
 from ansible_collections.day2.ops.plugins.module_utils._engines.mariadb import MariaDB
+from ansible_collections.day2.ops.plugins.module_utils._engines.mysql.server import SqlServer
+from ansible_collections.day2.ops.plugins.module_utils._engines.mysql_server import MySQL
 from ansible_collections.day2.ops.plugins.module_utils._platform.application import Application
 
 from .mariadb import Mariadb
+from .mysql import Mysql
 
 APP = App("mdtests", "test")
 
 
-def engine_for(server: Mariadb, database: str, directory: Path, **options: Any) -> MariaDB:
+def engine_for(server: Mariadb, database: str, directory: Path, **options: Any) -> SqlServer:
     """A new run's engine; its warnings are in `warnings_of(engine)`."""
     warnings: list[str] = []
-    given = {**dict.fromkeys(MariaDB.OPTIONS), **server.options, "database": database, **options}
+    kind: type[SqlServer] = MySQL if isinstance(server, Mysql) else MariaDB
+    given = {**dict.fromkeys(kind.OPTIONS), **server.options, "database": database, **options}
     context = Context(APP, directory, warn=warnings.append)
-    engine = MariaDB(Datastore("main", "mariadb", "data", given), context, Application())
+    engine = kind(Datastore("main", kind.FLAVOUR.name, "data", given), context, Application())
     engine.warnings = warnings  # type: ignore[attr-defined]
     return engine
 
 
-def warnings_of(engine: MariaDB) -> list[str]:
+def warnings_of(engine: SqlServer) -> list[str]:
     return engine.warnings  # type: ignore[attr-defined,no-any-return]
 
 
 def back_up(
-    engine: MariaDB,
+    engine: SqlServer,
     file: Path,
     options: DumpOptions | None = None,
     while_running: Callable[[], object] = lambda: None,
@@ -74,7 +80,7 @@ def back_up(
         raise AssertionError("the dump does not look complete")
     part = Part(
         datastore="main",
-        engine="mariadb",
+        engine=engine.datastore.engine,
         flavour=described.flavour,
         content="data",
         format=snapshot.format,
@@ -94,7 +100,7 @@ def back_up(
 
 
 def load(
-    engine: MariaDB,
+    engine: SqlServer,
     part: Part,
     file: Path,
     while_running: Callable[[], object] = lambda: None,
@@ -119,7 +125,7 @@ def load(
     return scratch
 
 
-def staged(engine: MariaDB, part: Part, file: Path) -> str:
+def staged(engine: SqlServer, part: Part, file: Path) -> str:
     """Accepted, loaded and compared."""
     engine.accepts(part)
     engine.create_accounts(part, "missing")
@@ -130,7 +136,7 @@ def staged(engine: MariaDB, part: Part, file: Path) -> str:
     return scratch
 
 
-def restore(engine: MariaDB, part: Part, file: Path, directory: Path) -> None:
+def restore(engine: SqlServer, part: Part, file: Path, directory: Path) -> None:
     """Staged, compared, swapped and finished."""
     scratch = staged(engine, part, file)
     step = journal_step(directory)
@@ -176,3 +182,17 @@ def killed_step(directory: Path, number: int, after: bool) -> KilledAt:
     step = KilledAt(journal, begun.name, begun.state, begun.data, number=number, after=after)
     journal.steps[0] = step
     return step
+
+
+def fork(work: Callable[[], None]) -> int:
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            work()
+        os._exit(3)
+    return child
+
+
+def forked(work: Callable[[], None]) -> int:
+    """Runs in a process of its own; how it ended."""
+    return os.waitstatus_to_exitcode(os.waitpid(fork(work), 0)[1])

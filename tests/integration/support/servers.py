@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the day2.ops authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The small application again, with MariaDB or PostgreSQL in the place of SQLite."""
+"""The small application again, with MariaDB, MySQL or PostgreSQL in the place of SQLite."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.support import mariadb, postgres
+from tests.integration.support import mariadb, mysql, postgres
 from tests.integration.support.mariadb import Mariadb
+from tests.integration.support.mysql import Mysql
 from tests.integration.support.postgres import Postgres
 from tests.integration.support.recovery import State, World, end_processes_of, tree_content, unique_app
 
@@ -32,15 +33,21 @@ class ServerWorld(World):
 
     @property
     def engine(self) -> str:
+        if isinstance(self.server, Mysql):
+            return "mysql"
         return "mariadb" if isinstance(self.server, Mariadb) else "postgresql"
 
     @property
     def dump_tool(self) -> str:
-        return "mariadb-dump" if self.engine == "mariadb" else "pg_dump"
+        return {"mariadb": "mariadb-dump", "mysql": "mysqldump", "postgresql": "pg_dump"}[self.engine]
 
     @property
     def load_tool(self) -> str:
-        return "mariadb" if self.engine == "mariadb" else "pg_restore"
+        return {"mariadb": "mariadb", "mysql": "mysql", "postgresql": "pg_restore"}[self.engine]
+
+    @property
+    def _like_mariadb(self) -> bool:
+        return self.engine in ("mariadb", "mysql")
 
     def datastores(self) -> list[dict[str, Any]]:
         options = {**self.server.options, **self.options}
@@ -52,14 +59,14 @@ class ServerWorld(World):
     def deploy(self) -> None:
         for path in (self.uploads, self.env_file.parent):
             path.mkdir(parents=True)
-        for statement in _MARIADB if self.engine == "mariadb" else _POSTGRESQL:
+        for statement in _MARIADB if self._like_mariadb else _POSTGRESQL:
             database = None if statement.startswith("CREATE DATABASE") else self.name
             self.execute(statement.replace("{name}", self.name), database)
         self.add_orders("first", 20)
         self.add_upload("two.txt", "grün 🚲\n".encode())
 
     def execute(self, statement: str, database: str | None = None) -> None:
-        if self.engine == "mariadb":
+        if self._like_mariadb:
             self.server.run(statement, database=database)
         else:
             self.server.run(statement, database or "postgres")
@@ -70,11 +77,11 @@ class ServerWorld(World):
         self.execute(f"INSERT INTO orders (item, photo) VALUES {values}", self.name)
 
     def _binary(self, digits: str) -> str:
-        return f"x'{digits}'" if self.engine == "mariadb" else f"'\\x{digits}'::bytea"
+        return f"x'{digits}'" if self._like_mariadb else f"'\\x{digits}'::bytea"
 
     def grow(self, megabytes: int) -> None:
         """Rows that hardly compress, so that a dump of them takes its time."""
-        kind = "LONGTEXT" if self.engine == "mariadb" else "TEXT"
+        kind = "LONGTEXT" if self._like_mariadb else "TEXT"
         self.execute(f"CREATE TABLE ballast (id INT PRIMARY KEY, noise {kind})", self.name)
         for number in range(megabytes):
             self.execute(f"INSERT INTO ballast VALUES ({number}, '{os.urandom(1 << 19).hex()}')", self.name)
@@ -89,7 +96,7 @@ class ServerWorld(World):
 
     def content(self) -> State:
         """Rows by table and the definitions of everything else; not what only this server counts (ids, costs)."""
-        questions = _ASK_MARIADB if self.engine == "mariadb" else _ASK_POSTGRESQL
+        questions = _ASK_MARIADB if self._like_mariadb else _ASK_POSTGRESQL
         rows = {what: self.server.rows(question, self.name) for what, question in questions.items()}
         for (table,) in rows["tables"]:
             rows[f"table {table}"] = self.server.rows(f"SELECT * FROM {table} ORDER BY 1", self.name)
@@ -143,6 +150,8 @@ _ASK_POSTGRESQL = {
 SERVERS = [
     pytest.param("mariadb_on_host", marks=[pytest.mark.mariadb, pytest.mark.full]),
     pytest.param("mariadb_in_container", marks=[pytest.mark.mariadb, pytest.mark.docker]),
+    pytest.param("mysql_in_container", marks=[pytest.mark.mysql, pytest.mark.docker, pytest.mark.full]),
+    pytest.param("mysql_from_host", marks=[pytest.mark.mysql, pytest.mark.docker, pytest.mark.full]),
     pytest.param("postgres_on_host", marks=pytest.mark.postgresql),
     pytest.param("postgres_in_container", marks=[pytest.mark.postgresql, pytest.mark.docker, pytest.mark.full]),
 ]
@@ -164,7 +173,9 @@ def serve(server: Mariadb | Postgres, directory: Path) -> Iterator[ServerWorld]:
         yield world
     finally:
         end_processes_of(world.key)
-        if isinstance(server, Mariadb):
+        if isinstance(server, Mysql):
+            mysql.remove(server, name)
+        elif isinstance(server, Mariadb):
             mariadb.remove(server, name)
         else:
             postgres.remove(server, name)

@@ -31,7 +31,9 @@ def test_an_engine_has_every_verb_and_is_made_without_a_connection(kind: str, tm
 
 
 def test_an_unknown_engine_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"no engine oracle\. There are files, mariadb, postgresql, sqlite"):
+    with pytest.raises(
+        Refused, match=r"no engine oracle\. There are files, mariadb, mongodb, mysql, postgresql, redis, sqlite"
+    ):
         registry.engine_for(Datastore("main", "oracle"), Context(App("a", "b"), tmp_path), Application())
 
 

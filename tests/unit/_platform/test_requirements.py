@@ -150,3 +150,24 @@ def test_every_driver_of_the_modules_can_be_installed() -> None:
     from ansible_collections.day2.ops.plugins.module_utils._core.module import PACKAGES
 
     assert set(PACKAGES) == set(requirements.PIP)
+
+
+def test_mariadbs_programs_are_not_mysqls(tmp_path: Path) -> None:
+    for program, name in (("mariadb-dump", "mysqldump"), ("mariadb", "mysql")):
+        (tmp_path / program).touch()
+        (tmp_path / name).symlink_to(program)
+
+    def which(name: str) -> str | None:
+        return str(tmp_path / name) if (tmp_path / name).exists() else None
+
+    found = missing(
+        [one for one in tools("restic", [store("mysql")], None) if one.commands[0] != ("restic",)],
+        (),
+        NOWHERE,
+        which=which,
+    )
+    assert found.tools == found.elsewhere == ("mysqldump", "mysql")
+    for name in ("mysqldump", "mysql"):
+        (tmp_path / name).unlink()
+        (tmp_path / name).touch()
+    assert missing(tools("restic", [store("mysql")], None)[1:], (), NOWHERE, which=which).nothing

@@ -11,6 +11,7 @@ was seen to bring a retired password back.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 
 from ..._core.context import Context
@@ -22,7 +23,7 @@ from .connection import Sql, SqlError, name, qualified
 from .grants import Grant
 
 # A server's own accounts: never taken along.
-_SERVERS = {
+SERVERS = {
     "root",
     "mariadb.sys",
     "mysql",
@@ -49,6 +50,7 @@ class Account:
     grants: tuple[Grant, ...]
     roles: tuple[str, ...] = ()
     default_role: str = ""
+    statements: tuple[str, ...] = ()  # what gives MySQL's roles, which have a host
 
     def __str__(self) -> str:
         return self.user if self.role else f"{self.user}@{self.host}"
@@ -62,8 +64,8 @@ class Account:
 
     @classmethod
     def from_json(cls, data: Json) -> Account:
-        values = {**data, "grants": tuple(Grant(**grant) for grant in data["grants"]), "roles": tuple(data["roles"])}
-        return cls(**values)
+        lists = {key: tuple(data.get(key, ())) for key in ("roles", "statements")}
+        return cls(**{**data, **lists, "grants": tuple(Grant(**grant) for grant in data["grants"])})
 
 
 def spelled(grantee: Grantee) -> str:
@@ -103,7 +105,7 @@ def read(sql: Sql, database: str, definers: Iterable[str]) -> list[Account]:
     wanted = with_members(wanted, members)
     # Roles first: what is granted must exist.
     order = sorted(
-        (one for one in wanted if one in existing and one[0] not in _SERVERS), key=lambda one: (not existing[one], one)
+        (one for one in wanted if one in existing and one[0] not in SERVERS), key=lambda one: (not existing[one], one)
     )
     roles = {user for user, host in order if existing[(user, host)]}
     return [_account(sql, one, existing[one], database, roles) for one in order]
@@ -115,7 +117,7 @@ def with_members(wanted: Iterable[Grantee], members: Sequence[tuple[str, str, st
     while len(found) != size:
         size = len(found)
         roles = {user for user, host in found if not host}
-        found |= {(user, host) for user, host, role in members if role in roles and user not in _SERVERS}
+        found |= {(user, host) for user, host, role in members if role in roles and user not in SERVERS}
     return found
 
 
@@ -179,6 +181,7 @@ def give(sql: Sql, account: Account, context: Context, target: str, source: str,
         statements += [f"GRANT {name(role)} TO {account.sql}" for role in account.roles]
         if account.default_role:
             statements.append(f"SET DEFAULT ROLE {name(account.default_role)} FOR {account.sql}")
+        statements += account.statements
     for statement in statements:
         grant_one(sql, statement, str(account), context)
 
@@ -199,7 +202,7 @@ def grant_one(sql: Sql, statement: str, whom: str, context: Context) -> None:
 
 def _remember(account: Account, context: Context) -> None:
     """Its hash must appear in no message."""
-    for part in account.create.split("'")[1::2]:
+    for part in [*account.create.split("'")[1::2], *re.findall(r" AS 0x([0-9A-Fa-f]+)", account.create)]:
         if len(part) > 15:
             context.secrets.add(part)
 

@@ -105,7 +105,8 @@ def columns(sql: Sql, database: str) -> dict[str, list[Column]]:
     found: dict[str, list[Column]] = {}
     for table, column, data_type, column_type, octets, generated in sql.execute(
         "SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, CHARACTER_OCTET_LENGTH, "
-        "EXTRA LIKE '%%GENERATED%%' FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s "
+        # MySQL says DEFAULT_GENERATED of a column whose default is an expression: its values are its own.
+        "REPLACE(EXTRA, 'DEFAULT_GENERATED', '') LIKE '%%GENERATED%%' FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s "
         "ORDER BY TABLE_NAME, ORDINAL_POSITION",
         (database,),
     ):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..._core.errors import OpsError, Refused
 from ..._core.model import Description, Json
 from ..base import DumpOptions
-from . import accounts, catalog, definitions, fingerprint, grants, privileges
+from . import accounts, catalog, definitions, fingerprint, grants, privileges, roles
 from .catalog import Column, Named, Table
 from .connection import Sql, SqlError, name, qualified
 from .flavours import Flavour, version_of
@@ -95,7 +95,8 @@ def describe(server: SqlServer, options: DumpOptions) -> Description:
             "accounts": [],
         }
         try:
-            facts["accounts"] = [one.to_json() for one in accounts.read(sql, database, definers)]
+            read = roles.read if sql.flavour.name == "mysql" else accounts.read
+            facts["accounts"] = [one.to_json() for one in read(sql, database, definers)]
         except SqlError as error:
             warnings.append(
                 f"the application's accounts are not in the backup, because the user may not read them ({error.code}); "

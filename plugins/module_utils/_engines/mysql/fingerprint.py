@@ -4,7 +4,7 @@
 # Private to the collection day2.ops: not for use from outside it.
 """Fingerprints: exact rows per table, and a checksum of a table's content that the server computes.
 
-The checksum adds up half of each row's MD5, so it does not depend on the rows' order, counts equal
+The checksum adds up the first 64 bits of each row's hash, so it does not depend on the rows' order, counts equal
 rows each, and is the same wherever the same rows are loaded. It takes columns in
 their ordinal order, invisible ones too; generated columns follow from the others. FLOAT counts as the
 six digits that a dump carries.
@@ -23,7 +23,7 @@ from .catalog import Column, Table
 from .connection import Sql, SqlError, name, qualified
 
 _STRINGS = ("char", "varchar", "binary", "varbinary", "enum", "set")
-_LONG = ("tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob", "json")
+_LONG = ("tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob", "json", "vector")
 _SPATIAL = (
     "geometry",
     "point",
@@ -33,17 +33,18 @@ _SPATIAL = (
     "multilinestring",
     "multipolygon",
     "geometrycollection",
+    "geomcollection",
 )
 _SHORT = 255  # longer values go in by their hash, because a function's result is limited by max_allowed_packet
 
 
-def field(column: Column) -> str:
+def field(column: Column, digest: str) -> str:
     """One column as text that two different values never share; NULL as `-`, which no value is."""
     quoted = name(column.name)
     if column.data_type in _LONG or column.data_type in _SPATIAL:
-        value = f"MD5({quoted})"
+        value = digest.format(quoted)
     elif column.data_type in _STRINGS:
-        value = f"HEX({quoted})" if (column.octets or _SHORT + 1) <= _SHORT else f"MD5({quoted})"
+        value = f"HEX({quoted})" if (column.octets or _SHORT + 1) <= _SHORT else digest.format(quoted)
     elif column.data_type == "bit":
         value = f"HEX({quoted})"
     else:
@@ -51,7 +52,9 @@ def field(column: Column) -> str:
     return f"IFNULL(CONCAT('+', {value}), '-')"
 
 
-def query(database: str, table: Table, columns: Sequence[Column], level: str, history: bool) -> str:
+def query(
+    database: str, table: Table, columns: Sequence[Column], level: str, history: bool, digest: str = "MD5({})"
+) -> str:
     """Rows of one table, and its checksum at the level `full`."""
     source = qualified(database, table.name)
     if history and table.history:
@@ -59,14 +62,14 @@ def query(database: str, table: Table, columns: Sequence[Column], level: str, hi
     stored = [column for column in columns if not column.generated]
     if level != "full" or not stored:
         return f"SELECT COUNT(*) FROM {source}"
-    row = f"MD5(CONCAT_WS(',', {', '.join(field(column) for column in stored)}))"
+    row = digest.format(f"CONCAT_WS(',', {', '.join(field(column, digest) for column in stored)})")
     return f"SELECT COUNT(*), SUM(CAST(CONV(LEFT({row}, 16), 16, 10) AS UNSIGNED)) FROM {source}"
 
 
 def read(
     sql: Sql, database: str, table: Table, columns: Sequence[Column], level: str, history: bool = False
 ) -> TableFingerprint:
-    row = sql.execute(query(database, table, columns, level, history))[0]
+    row = sql.execute(query(database, table, columns, level, history, sql.flavour.digest))[0]
     if len(row) == 1:
         return TableFingerprint(int(row[0]))
     return TableFingerprint(int(row[0]), checksum=f"{int(row[1] or 0):x}")

@@ -18,6 +18,7 @@ _ON = re.compile(
     rf"^GRANT (?P<what>.+?) ON (?P<kind>TABLE |PROCEDURE |FUNCTION |PACKAGE BODY |PACKAGE )?"
     rf"(?P<database>\*|{_IDENTIFIER})\.(?P<object>\*|{_IDENTIFIER}) TO (?P<rest>.+)$"
 )
+_REVOKED = re.compile(rf"^REVOKE (?P<what>.+?) ON (?P<database>{_IDENTIFIER})\.\* FROM ")
 _ROLE = re.compile(rf"^GRANT (?P<role>{_IDENTIFIER}) TO (?P<rest>.+)$")
 
 
@@ -74,12 +75,15 @@ def role_of(line: str) -> Optional[str]:
 
 def held(lines: Iterable[str], database: str) -> frozenset[str]:
     """Privileges on everything in a database, by all grants together."""
-    found: set[str] = set()
+    everywhere: set[str] = set()
+    here: set[str] = set()
     for line in lines:
-        grant = parse(line)
+        grant, revoked = parse(line), _REVOKED.match(line)
         if grant and not grant.kind and grant.object == "*" and grant.covers(database):
-            found |= grant.privileges
-    return frozenset(found)
+            (everywhere if grant.pattern == "*" else here).update(grant.privileges)
+        elif revoked and _plain(revoked["database"]) == database:  # MySQL's partial revokes; they come last
+            everywhere -= {one.strip().upper() for one in revoked["what"].split(",")}
+    return frozenset(everywhere | here)
 
 
 def lacking(wanted: Sequence[str], privileges: frozenset[str]) -> list[str]:
@@ -116,6 +120,10 @@ def matches(pattern: str, database: str) -> bool:
 def escaped(database: str) -> str:
     """The pattern that means exactly this database."""
     return re.sub(r"([\\_%])", r"\\\1", database)
+
+
+def unescaped(pattern: str) -> str:
+    return re.sub(r"\\(.)", r"\1", pattern)
 
 
 def _wild(pattern: str) -> bool:

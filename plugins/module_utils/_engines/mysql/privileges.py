@@ -36,7 +36,7 @@ def check(sql: Sql, flavour: Flavour, database: str, objects: Sequence[Named], v
             f"{_me(sql)} has no {', '.join(lacking)} privilege on the database, so that a dump would leave objects out",
             hint=f"GRANT {', '.join(lacking)} ON {name(grants.escaped(database))}.* TO {_me(sql)};",
         )
-    _check_routines(sql, lines, database, objects, version)
+    _check_routines(sql, flavour, lines, database, objects, version)
     if grants.lacking(["LOCK TABLES"], held):
         return [
             f"{_me(sql)} has no LOCK TABLES privilege: the row counts are taken right before and after the dump "
@@ -45,11 +45,14 @@ def check(sql: Sql, flavour: Flavour, database: str, objects: Sequence[Named], v
     return []
 
 
-def _check_routines(sql: Sql, lines: Sequence[str], database: str, routines: Sequence[Named], version: str) -> None:
-    since = version_of(version) >= (11, 3, 0)
-    asked = f"SHOW CREATE ROUTINE ON {name(grants.escaped(database))}.*" if since else "SELECT ON mysql.proc"
+def _check_routines(
+    sql: Sql, flavour: Flavour, lines: Sequence[str], database: str, routines: Sequence[Named], version: str
+) -> None:
+    asked = flavour.bodies_privilege
+    if flavour.name == "mariadb" and version_of(version) >= (11, 3, 0):
+        asked = f"SHOW CREATE ROUTINE ON {name(grants.escaped(database))}.*"
     hint = f"GRANT {asked} TO {_me(sql)};"
-    if _sees_bodies(lines, database):
+    if _sees_all(lines) if flavour.name == "mysql" else _sees_bodies(lines, database):
         return
     if len(grants.lacking(_ROUTINE, grants.held(lines, database))) == len(_ROUTINE):
         raise Refused(f"{_me(sql)} cannot see whether the database has procedures and functions", hint=hint)
@@ -61,7 +64,7 @@ def _check_routines(sql: Sql, lines: Sequence[str], database: str, routines: Seq
 
 
 def _sees_bodies(lines: Sequence[str], database: str) -> bool:
-    """By SELECT on the table that holds them, or by the privilege that newer servers have for it."""
+    """MariaDB: by SELECT on the table that holds them, or by the privilege that newer servers have for it."""
     for line in lines:
         grant = grants.parse(line)
         if grant is None:
@@ -72,6 +75,12 @@ def _sees_bodies(lines: Sequence[str], database: str) -> bool:
         if "SHOW CREATE ROUTINE" in grant.privileges and grant.covers(database) and grant.object == "*":
             return True
     return False
+
+
+def _sees_all(lines: Sequence[str]) -> bool:
+    """MySQL: by SHOW_ROUTINE, or by SELECT on everything."""
+    found = [grant for grant in map(grants.parse, lines) if grant and (grant.pattern, grant.object) == ("*", "*")]
+    return any(grant.privileges & {"SHOW_ROUTINE", "SELECT", "ALL PRIVILEGES"} for grant in found)
 
 
 def _me(sql: Sql) -> str:

@@ -22,11 +22,12 @@ from ..._core.place import Place
 from ..._platform import access as ways
 from ..._platform.access import Access
 from ..._platform.application import Application
-from ..base import DumpOptions, Reach, Session, Target
+from ..base import Chosen, DumpOptions, Reach, Session, Target
 from . import accounts, catalog, connection, describe, snapshot, staging, swapping
+from . import chosen as chosen_tables
 from .connection import Sql, SqlError, name
 from .flavours import Flavour, version_of
-from .tools import Tools, own_socket
+from .tools import Tools, own_socket, wants_tls
 
 PORT = 3306
 _SYSTEM = ("system user", "event_scheduler", "Daemon")
@@ -89,11 +90,13 @@ class SqlServer:
 
     @functools.cached_property
     def tools(self) -> Tools:
-        socket = None
-        if self.access.container is not None:
+        socket, tls = None, False
+        inside = self.access.container is not None
+        if inside or self.access.tool_socket:
             with self.session() as sql:
-                socket = own_socket(sql)
-        return Tools(self.flavour, self.access, socket, self.datastore.options.get("run_as"))
+                socket = own_socket(sql) if inside else None
+                tls = self.flavour.name == "mysql" and wants_tls(sql)
+        return Tools(self.flavour, self.access, socket, self.datastore.options.get("run_as"), tls)
 
     @functools.cached_property
     def dump_version(self) -> str:
@@ -194,8 +197,14 @@ class SqlServer:
         with self.session() as sql:
             return staging.accepts(self, sql, part)
 
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        return chosen_tables.check(self, part, chosen)
+
     def create_accounts(self, part: Part, mode: str) -> list[str]:
-        kept = [accounts.Account.from_json(one) for one in part.facts.get("accounts", [])]
+        kept = self._accounts(part)
+        if not kept and part.facts.get("accounts"):
+            names = ", ".join(str(accounts.Account.from_json(one)) for one in part.facts["accounts"])
+            self.context.warn(f"accounts are not carried over from another kind of server; make them here: {names}")
         definers = [accounts.grantee_of(one) for one in part.facts.get("definers", [])]
         with self.session() as sql:
             try:
@@ -219,6 +228,11 @@ class SqlServer:
                 )
             return [str(one) for one in made]
 
+    def _accounts(self, part: Part) -> list[accounts.Account]:
+        """Those that the part brings. The other flavour keeps passwords that this one cannot use, and says it otherwise."""
+        found = [accounts.Account.from_json(one) for one in part.facts.get("accounts", [])]
+        return found if part.flavour == self.flavour.name else []
+
     def stage(self, part: Part, scratch: str, directory: Optional[Path] = None) -> Optional[Path]:
         """`directory` is given by a verification, whose copy never becomes live: replicas need not see it."""
         self._check_scratch(scratch)
@@ -240,7 +254,9 @@ class SqlServer:
     def staged(self, part: Part, scratch: str) -> Fingerprint:
         with self.session() as sql:
             wanted = self.newest if part.fingerprint.newest is not None else None
-            return staging.fingerprint_of(sql, scratch, part.fingerprint.level, wanted, part)
+            # Values of the other flavour do not print alike (JSON, FLOAT), and it has another hash.
+            level = part.fingerprint.level if part.flavour == self.flavour.name else "counts"
+            return staging.fingerprint_of(sql, scratch, level, wanted, part)
 
     def query(self, scratch: str, sql: str) -> Any:
         self._check_scratch(scratch)
@@ -320,13 +336,21 @@ class SqlServer:
         old = self.context.scratch_name(self.datastore.name, "old")
         swapping.swap(self, part, scratch, old, step)
 
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        self._check_scratch(scratch)
+        old = self.context.scratch_name(self.datastore.name, "old")
+        chosen_tables.swap(self, scratch, old, chosen, step)
+
     def undo(self, step: Step) -> None:
-        swapping.undo(self, step)
+        if "chosen" in step.data:
+            chosen_tables.undo(self, step)
+        else:
+            swapping.undo(self, step)
 
     def grant_accounts(self, part: Part, mode: str) -> None:
         if mode == "none":
             return
-        kept = [accounts.Account.from_json(one) for one in part.facts.get("accounts", [])]
+        kept = self._accounts(part)
         mine = {(one.user, one.host) for one in self._created}
         chosen = kept if mode == "all" else [one for one in kept if (one.user, one.host) in mine]
         if not chosen:

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Optional, cast
 
 from ..._core.errors import Busy, OpsError, Unavailable
 from ..._core.model import Fingerprint, Json, TableFingerprint
-from ..._core.process import Child, failed
+from ..._core.process import Child, ending, failed
 from ..base import DumpOptions
 from . import consistent, describe, fingerprint, tools
 from .catalog import Table
@@ -100,7 +100,7 @@ def kill_session(sql: Sql, session: int) -> None:
 def explain(argv: tuple[str, ...], rc: int, stderr: str, tool: str) -> OpsError:
     """Why the tool failed, in words."""
     last = stderr.splitlines()[-1] if stderr else "no message"
-    error = failed(argv, rc, stderr, what=f"{tool} ended with {rc}: {last}")
+    error = failed(argv, rc, stderr, what=f"{tool} {ending(rc)}: {last}")
     codes = set(re.findall(r"(?:\(|[Ee]rror:? )(\d{4})\b", stderr))
     if codes & {"1412", "1146"}:
         return Busy(
@@ -146,6 +146,7 @@ class SqlSnapshot:
             known = frozenset(sessions_of_tool(sql))
             self._before = {one.name: self._read(sql, one) for one in self._unsteady()}
         argv = server.tools.dump(server.database, self.flags)
+        begun = self._definitions()
         lock, reason = consistent.take_lock(server.connect, server.database, self._locked)
         self._views = [consistent.begin(server.connect())]
         child: Optional[Child] = None
@@ -156,7 +157,7 @@ class SqlSnapshot:
                 self._views.append(consistent.begin(server.connect()))
                 reason = reason or "the lock on the tables was lost before the tool began"
                 server.context.warn(f"{reason}: rows that moved while the dump began are counted as a range")
-            self._producer = DumpProducer(server, child, head, known)
+            self._producer = DumpProducer(server, child, begun + head, known)
         except BaseException:
             if child is not None:
                 DumpProducer(server, child, b"", known).kill()
@@ -186,6 +187,14 @@ class SqlSnapshot:
                     kill_session(sql, view.id)
         for view in self._views:
             view.close()
+
+    def _definitions(self) -> bytes:
+        """What comes before the dump: tables without their rows, where the tool cannot dump both at once."""
+        left_out = self._content.without_rows
+        if self._server.flavour.leaves_rows_out or not left_out:
+            return b""
+        flags = [one for one in self.flags if not one.startswith("--ignore-table=")]
+        return self._server.tools.definitions(self._server.database, flags, left_out)
 
     # Reading ------------------------------------------------------------------------------------------
 

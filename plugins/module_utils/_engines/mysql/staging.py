@@ -7,18 +7,19 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Optional, cast
 
 from ..._core.errors import OpsError, Refused, ToolFailed, Unavailable
 from ..._core.model import Fingerprint, Part, TableFingerprint
-from ..._core.process import Child, failed
+from ..._core.process import Child, ending, failed
 from ..base import DumpOptions
-from . import catalog, definitions, describe, fingerprint
+from . import catalog, change, definitions, describe, fingerprint
 from .connection import Sql, SqlError, name
-from .flavours import version_of
+from .flavours import Flavour, version_of
 from .stream import Rewriter, Rewritten
 
 if TYPE_CHECKING:
@@ -29,10 +30,21 @@ _SQL_MODE = (
     b"/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;",
     b"/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES' */;",
 )
+# What a table of an older or less strict server may lack: a primary key, an index that is unique below a foreign key.
+_IN_THE_WAY = ("sql_require_primary_key", "sql_generate_invisible_primary_key", "restrict_fk_on_non_standard_key")
 PACKET = 1 << 30  # the most that the server allows
 _HINTS = (
-    ("(1227)", "The restoring user needs SET USER (or SUPER), to make objects of other definers."),
-    ("ERROR 1227", "The restoring user needs SET USER (or SUPER), to make objects of other definers."),
+    ("(1227)", "The restoring user needs {definer_privilege}, to make objects of other definers."),
+    ("ERROR 1227", "The restoring user needs {definer_privilege}, to make objects of other definers."),
+    (
+        "ERROR 1419",
+        "Set log_bin_trust_function_creators of the server, or restore as a user with SUPER: "
+        "with a binary log, others may not make functions and triggers.",
+    ),
+    (
+        "ERROR 3750",
+        "The server wants a primary key of every table (sql_require_primary_key); this user may not change that.",
+    ),
     ("ERROR 1153", "Raise max_allowed_packet of the server; this user may not do so."),
     ("ERROR 2006", "Raise max_allowed_packet of the server; this user may not do so."),
     ("ERROR 1114", "The server's disk or tablespace is full."),
@@ -43,13 +55,15 @@ _HINTS = (
 def accepts(server: SqlServer, sql: Sql, part: Part) -> list[str]:
     """Refuse a part that this server or database cannot take; warnings otherwise."""
     flavour, facts = server.flavour, part.facts
-    if part.flavour != flavour.name or part.format != "sql":
+    other = part.flavour != flavour.name or part.format != "sql"
+    if other and not server.context.allow_flavour_change:
         raise Refused(
             f"the backup was made of {part.flavour or 'another server'} ({part.format}), and this is {flavour.title}"
         )
+    changes = change.accepts(flavour, part) if other else []
     version = server.version(sql)
     server.tools.version(flavour.client)
-    if version_of(version)[:2] < version_of(part.server_version)[:2]:
+    if not other and version_of(version)[:2] < version_of(part.server_version)[:2]:
         raise Refused(
             f"the server is {version}, older than the one the backup was made of ({part.server_version})",
             hint="Restore into a server of that version or a newer one.",
@@ -62,14 +76,15 @@ def accepts(server: SqlServer, sql: Sql, part: Part) -> list[str]:
             f"lower_case_table_names is {cases} here and was {facts['lower_case_table_names']} where the backup was made",
             hint="Names would not be found again. Restore into a server with the same setting.",
         )
-    return [*_mentioned(server, sql, part), *_consequences(server, sql, part)]
+    return [*changes, *_mentioned(server, sql, part), *_consequences(server, sql, part)]
 
 
 def _check_collations(sql: Sql, wanted: Sequence[str]) -> None:
     unknown = sorted(set(wanted) - catalog.known_collations(sql))
     if unknown:
         raise Refused(
-            f"the server does not know the collation {', '.join(unknown)}", hint="Restore into a newer server."
+            f"the server does not know the collation {', '.join(unknown)}",
+            hint="Restore into a newer server, or one of the kind that the backup was made of.",
         )
 
 
@@ -143,21 +158,35 @@ def make_database(sql: Sql, database: str, charset: str, collation: str) -> None
     sql.execute(f"CREATE DATABASE {name(database)} CHARACTER SET {charset} COLLATE {collation}")
 
 
-def init_command(logged: bool) -> str:
+def init_command(logged: bool, more: Sequence[str] = ()) -> str:
     """What the loading session begins with. The dump sets the checks back at its end only."""
-    settings = ["foreign_key_checks=0", "unique_checks=0", *([] if logged else ["sql_log_bin=0"])]
+    settings = ["foreign_key_checks=0", "unique_checks=0", *([] if logged else ["sql_log_bin=0"]), *more]
     return f"SET SESSION {', '.join(settings)}"
+
+
+def _as_they_were(server: SqlServer, sql: Sql) -> list[str]:
+    """Settings of MySQL under which tables would not be loaded as they are in the dump, off where this user may."""
+    off = []
+    if server.flavour.name == "mysql":
+        for variable in _IN_THE_WAY:
+            if sql.execute(f"SHOW VARIABLES LIKE '{variable}'")[:1] == [(variable, "ON")]:
+                with contextlib.suppress(SqlError):
+                    sql.execute(f"SET SESSION {variable} = 0")
+                    off.append(f"{variable}=0")
+    return off
 
 
 class ClientLoader:
     """The native client, reading a dump into a scratch database; it stops at the first error."""
 
-    def __init__(self, server: SqlServer, child: Child, rewrites: Sequence[Sequence[str]]) -> None:
+    def __init__(
+        self, server: SqlServer, child: Child, rewrites: Sequence[Sequence[str]], unknown_modes: Iterable[str] = ()
+    ) -> None:
         self._server = server
         self._child = child
         pairs = [(definitions.unpack(find), definitions.unpack(put)) for find, put in rewrites]
         pairs.append(_SQL_MODE)
-        self._stdin = Rewritten(child.stdin, Rewriter(pairs))
+        self._stdin = Rewritten(child.stdin, Rewriter(pairs, unknown_modes))
 
     @property
     def stdin(self) -> IO[bytes]:
@@ -168,7 +197,7 @@ class ClientLoader:
             self._stdin.close()
         rc = self._child.wait()
         if rc != 0:
-            raise _explain(self._child, rc)
+            raise _explain(self._child, rc, self._server.flavour)
 
     def kill(self) -> None:
         self._child.kill()
@@ -177,24 +206,25 @@ class ClientLoader:
                 self._server.access.place.end_run()
 
 
-def _explain(child: Child, rc: int) -> OpsError:
+def _explain(child: Child, rc: int, flavour: Flavour) -> OpsError:
     stderr = child.stderr_tail
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no message"]
-    hint = next((hint for mark, hint in _HINTS if mark in stderr), "")
+    hint = next((hint for mark, hint in _HINTS if mark in stderr), "").format(**dataclasses.asdict(flavour))
     if "ERROR 2013" in stderr or "ERROR 2002" in stderr:
         return Unavailable(f"the connection to the server was lost while loading: {lines[-1]}")
-    error: ToolFailed = failed(child.argv, rc, stderr, what=f"loading ended at: {lines[-1]}", hint=hint)
+    what = f"loading ended at: {lines[-1]}" if stderr else f"{flavour.client} {ending(rc)} while it loaded"
+    error: ToolFailed = failed(child.argv, rc, stderr, what=what, hint=hint)
     return error
 
 
 def start(server: SqlServer, part: Part, scratch: str, logged: bool) -> ClientLoader:
     """Start the client. A statement of the dump may be twice as long as what the server once took from the
     application (binary data are written in hexadecimal), so the limit is raised while the client connects."""
-    argv = server.tools.load(scratch, init_command(logged))
     with server.session() as sql, _packet_raised(sql):
+        argv = server.tools.load(scratch, init_command(logged, _as_they_were(server, sql)))
         child = server.tools.spawn(argv, stdin=subprocess.PIPE)
         _wait_connected(sql, child, scratch)
-    return ClientLoader(server, child, part.facts.get("rewrites", []))
+    return ClientLoader(server, child, part.facts.get("rewrites", []), change.unknown_modes(server.flavour, part))
 
 
 @contextlib.contextmanager

@@ -9,14 +9,14 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import IO, Any
 
 from ..._core.errors import Refused
 
 # From here on the dump's transaction has begun: its header is written before that.
 BEGUN = re.compile(
-    rb"^(?:CREATE |DROP |-- (?:Table structure|Sequence structure|Temporary table structure|Dumping |Final view|Dump completed))",
+    rb"^(?:CREATE |DROP |-- (?:Table structure|Sequence structure|Temporary (?:table|view) structure|Dumping |Final view|Dump completed))",
     re.MULTILINE,
 )
 _COMPLETED = re.compile(rb"(?:^|\n)-- Dump completed[^\n]*\s*\Z")
@@ -24,6 +24,9 @@ _COMPLETED = re.compile(rb"(?:^|\n)-- Dump completed[^\n]*\s*\Z")
 # What only a dump of whole databases holds, and what would lead out of the scratch copy. A routine's
 # body may hold such a line; it stands between two DELIMITER lines.
 _WATCHED = rb"(?P<delimiter>DELIMITER )|(?P<outside>USE[ `]|(?:/\*!\d+ *)?(?:CREATE|DROP|ALTER) (?:DATABASE|SCHEMA)\b)"
+# What the other flavour's server would refuse: a comment for MariaDB alone leaves an empty statement behind, and
+# modes may be unknown.
+_FOREIGN = rb"(?P<only_theirs>/\*M!)|(?P<modes>/\*!50003 SET sql_mode += '[^'\n]*')"
 _LOOKAHEAD = 256
 
 
@@ -62,16 +65,25 @@ class Rewriter:
     would leave the scratch copy is refused. A line break inside data is escaped in a dump, so data never
     look like the beginning of a line."""
 
-    def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, pairs: Sequence[tuple[bytes, bytes]], unknown_modes: Iterable[str] = ()) -> None:
         self._replace = dict(pairs)
+        self._unknown_modes = {mode.encode() for mode in unknown_modes}
         finds = sorted(self._replace, key=len, reverse=True)
         known = [b"(?P<find>" + b"|".join(re.escape(find) for find in finds) + b")"] if finds else []
-        groups = [*known, _WATCHED]  # in this order: some lines that are watched for are known
+        foreign = [_FOREIGN] if self._unknown_modes else []
+        groups = [*known, *foreign, _WATCHED]  # in this order: some lines that are watched for are known
         self._pattern = re.compile(b"\n(?:" + b"|".join(groups) + b")")
-        self._hold = max([_LOOKAHEAD, *(len(find) + 2 for find in finds)])
+        self._hold = max([4 * _LOOKAHEAD if foreign else _LOOKAHEAD, *(len(find) + 2 for find in finds)])
         self._rest = b"\n"  # as if a line had ended before the first one
         self._first = True
         self._inside = False  # between DELIMITER ;; and DELIMITER ;
+
+    def _translated(self, found: re.Match[bytes]) -> bytes:
+        """The beginning of a line that only the other flavour's server understands."""
+        if found["modes"] is None:
+            return b"-- " + found["only_theirs"]
+        head, _quote, modes = found["modes"][:-1].partition(b"'")
+        return head + b"'" + b",".join(one for one in modes.split(b",") if one not in self._unknown_modes) + b"'"
 
     def feed(self, chunk: bytes | memoryview) -> bytes:
         """What may be written by now. The last bytes wait when a watched line may begin in them."""
@@ -92,6 +104,10 @@ class Rewriter:
             if found.lastgroup == "find":
                 pieces += [buffer[position : found.start() + 1], self._replace[found["find"]]]
                 position = found.end()  # may lie behind the cut: a line's beginning may hold a line break
+            elif found.lastgroup in ("modes", "only_theirs"):
+                if not self._inside:
+                    pieces += [buffer[position : found.start() + 1], self._translated(found)]
+                    position = found.end()
             elif found.lastgroup == "delimiter":
                 self._inside = not buffer.startswith(b";\n", found.end())
             elif not self._inside:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from ..._core.errors import Busy, Interrupted, OpsError, Refused, Told
 from ..._core.journal import Step
 from ..._core.model import Json, Part
-from . import accounts, catalog, definitions
+from . import accounts, catalog, change, definitions, memory
 from .catalog import Named
 from .connection import LOCK_TIMEOUT, Sql, SqlError, name, qualified
 from .definitions import Definition
@@ -78,20 +78,22 @@ class Plan:
 def swap(server: SqlServer, part: Part, scratch: str, old: str, step: Step) -> None:
     with server.session() as sql, server.session(binary=True) as raw:
         plan, staged = _prepare(server, sql, raw, scratch, old)
-        coming = [*staged, *(Definition.from_json(one) for one in part.facts.get("events", []))]
+        events = [Definition.from_json(one) for one in part.facts.get("events", [])]
+        unknown = change.unknown_modes(server.flavour, part)
+        coming = [*staged, *(change.known(one, unknown) for one in events)]
         step.save(plan=plan.to_json(), phase=PREPARED)
         try:
             _forward(server, sql, raw, plan, part, coming, step)
         except (Exception, Interrupted) as error:
-            _undo_after(server, step, error)
+            undo_after(server, step, error)
             raise
     step.save(phase=SWAPPED)
 
 
-def _undo_after(server: SqlServer, step: Step, error: BaseException) -> None:
+def undo_after(server: SqlServer, step: Step, error: BaseException) -> None:
     """A failure undoes itself. Where even that fails, the journal still knows how."""
     try:
-        undo(server, step)
+        server.undo(step)
     except OpsError as second:
         if isinstance(error, Told):
             error.untouched = f"Undoing it failed too: {second}"
@@ -117,8 +119,8 @@ def _prepare(server: SqlServer, sql: Sql, raw: Sql, scratch: str, old: str) -> t
         old=old,
         existed=existed,
         charset=catalog.charset(sql, live) if existed else ("", ""),
-        live_tables=tuple(sorted(_tables(sql, live))),
-        staged_tables=tuple(sorted(_tables(sql, scratch))),
+        live_tables=tuple(sorted(tables_of(sql, live))),
+        staged_tables=tuple(sorted(tables_of(sql, scratch))),
         damaged=tuple(catalog.damaged(sql, live, tables)),
         objects=tuple(_read_all(server, sql, raw, live, events=True)) if existed else (),
         staged_triggers=tuple(one for one in staged if one.kind == "trigger"),
@@ -134,7 +136,8 @@ def _read_all(server: SqlServer, sql: Sql, raw: Sql, database: str, events: bool
         definition = definitions.read(raw, database, one)
         if definition is None:
             raise Refused(
-                f"the {one} of {database} cannot be seen by this user", hint="GRANT SELECT ON mysql.proc to it."
+                f"the {one} of {database} cannot be seen by this user",
+                hint=f"GRANT {server.flavour.bodies_privilege} to it.",
             )
         yield definition
 
@@ -169,23 +172,28 @@ def _forward(
     _dismantle(sql, raw, plan.live)
     for one in catalog.triggers(sql, plan.scratch):
         definitions.drop(raw, plan.scratch, one)
-    _drop_damaged(server, sql, plan, plan.damaged)
+    drop_damaged(server, sql, plan, plan.damaged)
     step.save(phase=RENAME)
+    move_tables(server, sql, plan, step)
+    step.save(phase=REBUILD)
+    _charset(sql, plan.live, after)
+    point_defaults(sql, plan.live, plan.scratch)
+    make(server, raw, plan.live, coming)
+    _grant_routines(server, sql, plan)
+
+
+def move_tables(server: SqlServer, sql: Sql, plan: Plan, step: Step) -> None:
+    """Live tables out, staged ones in; a live one whose files turn out to be damaged is dropped."""
     try:
-        _rename(server, sql, moves(plan), plan.live)
+        rename(server, sql, moves(plan), plan.live)
     except SqlError as error:
         if error.code not in _DAMAGED:
             raise
         found = _immovable(sql, plan)
         plan = dataclasses.replace(plan, damaged=(*plan.damaged, *found))
         step.save(plan=plan.to_json())
-        _drop_damaged(server, sql, plan, found)
-        _rename(server, sql, moves(plan), plan.live)
-    step.save(phase=REBUILD)
-    _charset(sql, plan.live, after)
-    _point_defaults(sql, plan.live, plan.scratch)
-    _make(server, raw, plan.live, coming)
-    _grant_routines(server, sql, plan)
+        drop_damaged(server, sql, plan, found)
+        rename(server, sql, moves(plan), plan.live)
 
 
 def moves(plan: Plan) -> list[tuple[str, str, str]]:
@@ -210,7 +218,7 @@ def _immovable(sql: Sql, plan: Plan) -> list[str]:
     return found
 
 
-def _drop_damaged(server: SqlServer, sql: Sql, plan: Plan, tables: Sequence[str]) -> None:
+def drop_damaged(server: SqlServer, sql: Sql, plan: Plan, tables: Sequence[str]) -> None:
     """They cannot be moved aside, so there is no other way to put something in their place."""
     if tables:
         server.context.warn(f"damaged tables cannot be moved aside and are dropped: {', '.join(tables)}")
@@ -230,21 +238,17 @@ def _dismantle(sql: Sql, raw: Sql, database: str) -> None:
         definitions.drop(raw, database, one)
 
 
-def _rename(server: SqlServer, sql: Sql, wanted: Sequence[tuple[str, str, str]], live: str) -> None:
+def rename(server: SqlServer, sql: Sql, wanted: Sequence[tuple[str, str, str]], live: str) -> None:
     """All tables in one statement, so that there is nothing in between; one by one only where the server
-    needs too much memory for it."""
+    needs too much memory for it. Killed in between, `undo` finds some tables here and some there."""
     if not wanted:
         return
     sql.execute("SET SESSION foreign_key_checks = 0")
     clauses = [f"{qualified(source, table)} TO {qualified(target, table)}" for source, target, table in wanted]
-    limit = server.flavour.rename_at_once
-    if limit is not None and sum(catalog.foreign_keys(sql, source) for source in {move[0] for move in wanted}) > limit:
-        statements = [f"RENAME TABLE {clause}" for clause in clauses]
-    else:
-        statements = [f"RENAME TABLE {', '.join(clauses)}"]
-    for statement in statements:
+    together = memory.suffices(server, sql, {source for source, _target, _table in wanted})
+    for statement in [", ".join(clauses)] if together else clauses:
         try:
-            sql.execute(statement)
+            sql.execute(f"RENAME TABLE {statement}")
         except SqlError as error:
             if error.code == LOCK_TIMEOUT:
                 raise Busy(
@@ -259,7 +263,7 @@ def _charset(sql: Sql, database: str, wanted: tuple[str, str]) -> None:
         sql.execute(f"ALTER DATABASE {name(database)} CHARACTER SET {wanted[0]} COLLATE {wanted[1]}")
 
 
-def _point_defaults(sql: Sql, live: str, scratch: str) -> None:
+def point_defaults(sql: Sql, live: str, scratch: str) -> None:
     """Defaults that draw from a sequence name its database, which was the staged one until now."""
     rows = sql.execute(
         "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_DEFAULT FROM information_schema.COLUMNS "
@@ -272,7 +276,7 @@ def _point_defaults(sql: Sql, live: str, scratch: str) -> None:
         sql.execute(f"ALTER TABLE {qualified(live, table)} ALTER COLUMN {name(column)} SET DEFAULT ({plain})")
 
 
-def _make(server: SqlServer, raw: Sql, database: str, coming: Sequence[Definition], lenient: bool = False) -> None:
+def make(server: SqlServer, raw: Sql, database: str, coming: Sequence[Definition], lenient: bool = False) -> None:
     """Make objects in their order; views again and again, because they may read each other.
 
     `lenient`: a view that was invalid before cannot be made again; it is named and left out.
@@ -333,24 +337,26 @@ def undo(server: SqlServer, step: Step) -> None:
         if step.data["phase"] != PREPARED and catalog.exists(sql, plan.live):
             _undo_objects_and_tables(server, sql, raw, plan)
         if not plan.existed and catalog.exists(sql, plan.live):
-            _drop_if_empty(sql, plan.live)
+            drop_if_empty(sql, plan.live)
         if catalog.exists(sql, plan.old):
-            _drop_if_empty(sql, plan.old)
+            drop_if_empty(sql, plan.old)
 
 
 def _undo_objects_and_tables(server: SqlServer, sql: Sql, raw: Sql, plan: Plan) -> None:
     _dismantle(sql, raw, plan.live)
-    back = moves_back(plan, *(_tables(sql, one) for one in (plan.live, plan.scratch, plan.old)))
+    back = moves_back(plan, *(tables_of(sql, one) for one in (plan.live, plan.scratch, plan.old)))
     if not catalog.exists(sql, plan.scratch):  # what leaves the live database needs a place
         sql.execute(f"CREATE DATABASE {name(plan.scratch)}")
-    _rename(server, sql, back, plan.live)
-    there = [one.name for one in catalog.triggers(sql, plan.scratch)]
-    if _tables(sql, plan.scratch):
-        _make(server, raw, plan.scratch, [one for one in plan.staged_triggers if one.name not in there])
+    rename(server, sql, back, plan.live)
+    there = catalog.triggers(sql, plan.scratch)
+    if tables_of(sql, plan.scratch) and len(there) < len(plan.staged_triggers):
+        for one in there:  # all of them again, because their order is that in which they are made
+            definitions.drop(raw, plan.scratch, one)
+        make(server, raw, plan.scratch, plan.staged_triggers)
     if plan.existed:
         _charset(sql, plan.live, plan.charset)
-        lost = [one for one in plan.objects if one.kind == "trigger" and _on(one, plan.damaged)]
-        _make(server, raw, plan.live, [one for one in plan.objects if one not in lost], lenient=True)
+        lost = [one for one in plan.objects if one.kind == "trigger" and is_on(one, plan.damaged)]
+        make(server, raw, plan.live, [one for one in plan.objects if one not in lost], lenient=True)
         _grant_routines(server, sql, plan)
 
 
@@ -371,17 +377,17 @@ def moves_back(plan: Plan, live: set[str], scratch: set[str], old: set[str]) -> 
     return [*((plan.live, plan.scratch, table) for table in came), *((plan.old, plan.live, table) for table in went)]
 
 
-def _tables(sql: Sql, database: str) -> set[str]:
+def tables_of(sql: Sql, database: str) -> set[str]:
     """Everything that RENAME TABLE moves."""
     return {*(one.name for one in catalog.tables(sql, database)), *catalog.sequences(sql, database)}
 
 
-def _on(one: Definition, tables: Sequence[str]) -> bool:
+def is_on(one: Definition, tables: Sequence[str]) -> bool:
     table = definitions.split_trigger(one.sql)["table"].decode(errors="replace")
     return any(table in (other, name(other)) for other in tables)
 
 
-def _drop_if_empty(sql: Sql, database: str) -> None:
+def drop_if_empty(sql: Sql, database: str) -> None:
     if catalog.tables(sql, database) or catalog.sequences(sql, database):
         raise OpsError(
             f"the database {database} holds tables that nobody expected there", hint="Look at them, and drop it."

@@ -17,6 +17,7 @@ from ..._platform.access import Access
 from .connection import Sql
 from .flavours import Flavour, tool_version, version_of
 
+_NO_DATA_WITHOUT = ("--routines",)  # what belongs to the whole database, and so into one dump only
 _NOT_FOUND = (126, 127)  # docker exec's exit codes for a program that is not in the container
 
 
@@ -29,6 +30,7 @@ class Tools:
     access: Access
     socket: Optional[str] = None
     run_as: Optional[str] = None
+    tls: bool = False  # the account may log in with TLS only, by a socket too
 
     def version(self, tool: str) -> str:
         """Its version; refuses when it is not there."""
@@ -43,6 +45,12 @@ class Tools:
         except Unavailable as error:
             error.hint = error.hint or hint
             raise
+        if not self.flavour.is_mine(printed):
+            other = "MariaDB" if self.flavour.name == "mysql" else "another server"
+            raise Refused(
+                f"{tool} on {place.label} is {other}'s, which does not do for {self.flavour.title} ({printed.strip()})",
+                hint=hint,
+            )
         return tool_version(printed)
 
     def check(self, tool: str, version: str, server: str) -> None:
@@ -54,12 +62,16 @@ class Tools:
             )
 
     def environment(self) -> Mapping[str, str]:
-        return {"MYSQL_PWD": self.access.password or ""}
+        # MySQL's tools read ~/.mylogin.cnf in spite of --no-defaults, and its password comes before ours:
+        # https://dev.mysql.com/doc/refman/8.4/en/option-file-options.html#option_general_no-defaults
+        return {"MYSQL_PWD": self.access.password or "", "MYSQL_TEST_LOGIN_FILE": "/nonexistent"}
 
     def arguments(self) -> list[str]:
         """Whom and where; after the flags, because --no-defaults must come first."""
         access = self.access
         arguments = [f"--user={access.user or self.run_as or 'root'}"]
+        if self.tls:
+            arguments.append("--ssl-mode=REQUIRED")
         socket = access.tool_socket or self.socket
         if access.tool_host and not access.tool_socket:
             return [*arguments, "--protocol=tcp", f"--host={access.tool_host}", f"--port={access.tool_port or 3306}"]
@@ -74,6 +86,12 @@ class Tools:
     def dump(self, database: str, flags: Sequence[str]) -> list[str]:
         return [self.flavour.dump, *flags, *self.arguments(), database]
 
+    def definitions(self, database: str, flags: Sequence[str], tables: Sequence[str]) -> bytes:
+        """The dump of these tables without their rows."""
+        argv = [self.flavour.dump, *(flag for flag in flags if flag not in _NO_DATA_WITHOUT), "--no-data"]
+        done = self.access.place.run([*argv, *self.arguments(), database, *tables], env=self.environment())
+        return done.stdout
+
     def load(self, database: str, init: str) -> list[str]:
         return [self.flavour.client, *self.flavour.load_flags, *self.arguments(), f"--init-command={init}", database]
 
@@ -85,9 +103,14 @@ def flags(
     return [
         *flavour.dump_flags,
         *([flavour.history_flag] if history else []),
-        *(f"--ignore-table-data={database}.{table}" for table in without_rows),
+        *(f"--ignore-table{'-data' if flavour.leaves_rows_out else ''}={database}.{table}" for table in without_rows),
         *(f"--ignore-table={database}.{view}" for view in views),
     ]
+
+
+def wants_tls(sql: Sql) -> bool:
+    """Whether our account may log in with TLS only."""
+    return " REQUIRE SSL " in f"{sql.value('SHOW CREATE USER CURRENT_USER()')} "
 
 
 def own_socket(sql: Sql) -> Optional[str]:

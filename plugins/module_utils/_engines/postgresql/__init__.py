@@ -23,8 +23,9 @@ from ..._core.model import Datastore, Description, Fingerprint, Json, Part
 from ..._core.place import Place
 from ..._platform.access import Access, resolve
 from ..._platform.application import Application
-from ..base import DumpOptions, Reach, Session, Target
+from ..base import Chosen, DumpOptions, Reach, Session, Target
 from . import catalog, facts, fingerprint, roles, tools
+from . import chosen as chosen_tables
 from . import stage as staging
 from . import swap as swapping
 from .connection import Database, Server, SqlError, Unexplained
@@ -166,6 +167,17 @@ class PostgreSQL:
             warnings.append(f"database {self.database} cannot be replaced while it has: {listed(attached)}")
         return warnings
 
+    def check_chosen(self, part: Part, chosen: Chosen) -> list[str]:
+        try:
+            with self.server.connect(self.database) as live:
+                return chosen_tables.check(live, part, chosen)
+        except Unavailable as error:
+            if "there is no database" in error.what:
+                error.hint = (
+                    "Tables are put into a database that is there: restore the datastore as a whole, or make it."
+                )
+            raise
+
     def create_accounts(self, part: Part, mode: str) -> list[str]:
         self._keep_secret(part.facts)
         with self.server.maintenance(avoid=self.database) as admin:
@@ -229,15 +241,35 @@ class PostgreSQL:
         old = self.context.scratch_name(self.datastore.name, "old")
         swapping.swap(self.server, part, self.database, scratch, old, step)
 
+    def swap_chosen(self, part: Part, scratch: str, chosen: Chosen, step: Step) -> None:
+        with self.server.maintenance(avoid=self.database) as admin:
+            flags, _warnings = staging.restore_flags(admin, part)
+            server = admin.major
+        dump = self._tool("pg_dump", server)
+        carrier = chosen_tables.Carrier(
+            server=self.server,
+            dump=dump,
+            restore=self._tool("pg_restore", server, dump.major),
+            flags=flags,
+            prefix=self.context.scratch_name(self.datastore.name, ""),
+        )
+        chosen_tables.swap(carrier, self.database, scratch, chosen, step)
+
     def undo(self, step: Step) -> None:
-        swapping.undo(self.server, step)
+        if step.data.get("way") == chosen_tables.WAY:
+            chosen_tables.undo(self.server, step)
+        else:
+            swapping.undo(self.server, step)
 
     def grant_accounts(self, part: Part, mode: str) -> None:
         """Nothing: privileges on objects are in the dump, those on the database came with the swap, and
         memberships with the roles."""
 
     def finish(self, step: Step) -> None:
-        swapping.finish(self.server, step)
+        if step.data.get("way") == chosen_tables.WAY:
+            chosen_tables.finish(self.server, step)
+        else:
+            swapping.finish(self.server, step)
 
     # -------------------------------------------------------------------------------------------------
     def _newest(self, database: Database, kept: Sequence[catalog.Relation]) -> Optional[catalog.Newest]:

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The five inventories, as they stand: each backs up, proves and restores the stand-in of its system.
+
+What is given besides is what an operator gives: addresses, places, and the vault.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.support.compose import wait_until
+from tests.integration.support.standins import COMPOSED, Coach, Composed, Garage, StandIn
+
+pytestmark = [pytest.mark.ansible, pytest.mark.docker, pytest.mark.files]
+
+ENGINES = {
+    "booking": [pytest.mark.mariadb, pytest.mark.redis],
+    "station": [pytest.mark.mysql, pytest.mark.redis],
+    "storefront": [pytest.mark.mongodb, pytest.mark.redis],
+    "coach": [pytest.mark.sqlite],
+}
+
+
+@contextlib.contextmanager
+def deployed(system: StandIn) -> Iterator[None]:
+    try:
+        system.deploy()
+        yield
+    finally:
+        system.remove()
+
+
+def use(system: StandIn, word: str) -> None:
+    """What users do: rows with uploads."""
+    for number in range(3):
+        system.add(f"{word} {number} 🚲", f"{word} {number}".encode() * 2000)
+
+
+def back_up_damage_and_restore(system: StandIn, *others: StandIn, **target: str) -> None:
+    """`others` run on the same machine, and must not change."""
+    use(system, "first")
+    before, beside = system.items(), system.direct()
+    untouched = [other.direct() for other in others]
+    assert len(before) == 3
+    assert "missing" not in {one["sha256"] for one in before}
+    system.play("backup", **target)
+    system.play("verify", **target)
+
+    use(system, "too late")
+    system.delete_first()
+    system.harm()
+    damaged = system.items()  # which is what a cache now holds
+    assert len(damaged) == 5
+    now = system.direct()
+    assert all(now[part] != beside[part] for part in beside), "the damage is not seen"
+
+    screen = system.play("restore", **target, restore_backup="latest_verified", restore_replace=True)
+    wait_until(system.healthy, f"{system.name} is healthy again")
+    assert system.direct() == beside
+    assert system.items() == before
+    assert "what was there before is the safety copy" in screen
+    assert [other.direct() for other in others] == untouched
+    use(system, "afterwards")
+    assert len(system.items()) == 6
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks) for name, marks in ENGINES.items()])
+def test_the_inventory_of_a_compose_project(name: str, tmp_path: Path) -> None:
+    system: Composed = COMPOSED[name](tmp_path)
+    with deployed(system):
+        system.play("prepare")
+        back_up_damage_and_restore(system)
+        if isinstance(system, Coach):
+            settings_come_back_when_they_are_named(system)
+
+
+def settings_come_back_when_they_are_named(system: Coach) -> None:
+    """An admin broke the settings. The data stay; the copies that the application made are the backup's."""
+    before, data = system.configuration(), system.direct()
+    system.http("PUT", "/admin/settings?title=broken")
+    assert system.http("GET", system.health)["settings"] == "broken"
+    assert system.configuration() != before
+    system.play("restore", restore_only=["config"], restore_replace=True)
+    wait_until(system.healthy, "coach is healthy again")
+    assert system.http("GET", system.health)["settings"] == "Coach"
+    assert system.configuration() == before
+    assert system.direct() == data
+
+
+@pytest.mark.postgresql
+@pytest.mark.sqlite
+def test_the_inventory_of_garage_with_production_and_development_on_one_host(tmp_path: Path) -> None:
+    production = Garage(tmp_path)
+    with deployed(production):
+        development = production.at("development")
+        production.play("prepare")
+        use(development, "in development")
+        back_up_damage_and_restore(production, development, target="garage_production")
+        production_now = production.direct()
+        development.delete_first()
+        development.delete_first()
+        development.delete_first()
+        back_up_damage_and_restore(development, target="garage_development")
+        assert production.direct() == production_now

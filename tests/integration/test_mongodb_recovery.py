@@ -1,0 +1,67 @@
+# Copyright (c) 2026, the day2.ops authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MongoDB through the modules, with a real repository: backed up, proven, restored; and killed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from tests.integration.support.kills import Point, killed_everywhere
+from tests.integration.support.mongo_world import MongoWorld, mongo_world  # noqa: F401
+from tests.integration.support.servers import with_backups
+
+pytestmark = [pytest.mark.mongodb, pytest.mark.docker]
+
+
+def test_backed_up_proven_and_restored(mongo_world: MongoWorld) -> None:  # noqa: F811
+    before = mongo_world.state()
+    backup = mongo_world.run("backup", fingerprint="full")
+    assert backup.rc == 0, backup
+    assertion = {
+        "datastore": "main",
+        "sql": '{"collection": "orders", "pipeline": [{"$match": {"number": {"$gte": 5}}}, {"$count": "n"}]}',
+        "value": "15",
+    }
+    rows = {"datastore": "main", "table": "orders", "rows": 20}
+    proof = mongo_world.run("backup_verify", assertions=[assertion, rows])
+    assert proof.rc == 0, proof
+    assert mongo_world.state() == before, "a proof changed the live database"
+    wrong = mongo_world.run("backup_verify", assertions=[{**assertion, "value": "16"}])
+    assert wrong.rc != 0
+
+    mongo_world.damage()
+    damaged = mongo_world.state()
+    refused = mongo_world.run("restore", backup="latest")
+    assert "replace" in refused.msg
+    restored = mongo_world.restore(backup="latest_verified", safety_copy="required")
+    assert restored.rc == 0, restored
+    assert mongo_world.state() == before
+    mongo_world.is_clean()
+    assert mongo_world.server.tools() == []
+    for outcome in (backup, proof, restored):
+        assert mongo_world.server.options["password"] not in str(outcome.data)
+
+    # What was replaced is in the safety copy.
+    again = mongo_world.restore(backup=restored["restore"]["safety_backup"])
+    assert again.rc == 0, again
+    assert mongo_world.state() == damaged
+
+
+SLICE = [(5, "before"), (9, "after"), (14, "before"), (27, "after")]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    "points", [pytest.param(SLICE, id="slice"), pytest.param(None, id="all", marks=pytest.mark.full)]
+)
+def test_a_restore_killed_at_any_point_is_whole_or_undone_once_it_is_run_again(
+    mongo_world: MongoWorld,  # noqa: F811
+    points: Iterable[Point] | None,
+) -> None:
+    earlier = with_backups(mongo_world, 2)  # type: ignore[arg-type]
+    report = killed_everywhere(mongo_world, earlier, points)
+    print("\n".join(f"{point}: {outcome}" for point, outcome in report))
+    assert {"undone", "completed"} <= {outcome for _point, outcome in report}
