@@ -280,7 +280,6 @@ def test_the_way_out_works(s3_server: Server, tmp_path: Path, restic: str, monke
             "ACCESS_KEY_ID": other.user, "SECRET_ACCESS_KEY": other.password,
         }  # fmt: skip
         environment = {f"RCLONE_CONFIG_SECOND_{name}": value for name, value in remote.items()}
-        (other.directory / "data" / "day2t").mkdir(parents=True)
         second = {"location": "rclone:second:day2t/copy", "password": SECOND, "environment": environment}
         assert world.run("backup_repository", copy_repository=second)["changed"]
         made = world.run("backup", copy_repository=second)
