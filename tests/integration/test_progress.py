@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -93,7 +94,7 @@ def test_a_slow_backup_shows_how_far_it_is(world: World, controller: Controller,
     amounts = [float(found.group(1)) for _moment, line in shown if (found := re.match(pattern, line))]
     assert len(amounts) >= 2 and 0 < amounts[0] < amounts[1] < size / MIB, shown
     moments = [moment for moment, _line in shown]
-    assert moments[0] > 3 and all(later - one > 9.5 for one, later in zip(moments, moments[1:])), shown
+    assert moments[0] > 3 and all(later - one > 9.5 for one, later in itertools.pairwise(moments)), shown
     assert world.password not in outcome.stdout
     for path in (world.home / "operations").iterdir():
         assert secret not in path.read_bytes()
