@@ -27,6 +27,18 @@ _ABSENT = re.compile(
 )
 
 
+# What a backend says whose server does not answer any more.
+_LOST = re.compile(
+    r"connection (?:refused|reset|lost)|dial tcp|no such host|i/o timeout|no route to host|network is unreachable", re.I
+)
+# Data that are altered, cut, or gone; a file of the repository that cannot be opened is named by `<data/ID>`.
+_DAMAGED = re.compile(
+    r"ciphertext verification failed|does not match|id .* not found|invalid data returned|wrong size|unexpected EOF"
+    rf"|(?:<data/|StreamPack).*(?:{_ABSENT.pattern})",
+    re.I,
+)
+
+
 class NoRepository(Unavailable):
     """There is no repository at the location."""
 
@@ -69,12 +81,17 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
             hint="Check its location, the network and the credentials.",
             **details,
         )
-    if re.search(
-        r"ciphertext verification failed|does not match|id .* not found|invalid data returned|wrong size|unexpected EOF",
-        stderr,
-    ):
+    lost = [line.strip() for line in stderr.splitlines() if _LOST.search(line)]
+    if lost:  # before damage, because a stream that is cut ends too early as well
+        return Unavailable(
+            f"the repository {location} cannot be reached any more: {lost[-1]}",
+            hint="Check the network and its server, then run it again.",
+            **details,
+        )
+    damaged = [line.strip() for line in stderr.splitlines() if _DAMAGED.search(line)]
+    if damaged:
         return ToolFailed(
-            f"the repository {location} is damaged: {_last(stderr)}",
+            f"the repository {location} is damaged: {damaged[-1]}",
             hint="Run day2.ops.backup_info with check: all to see which backups are touched; use another backup or the copy.",
             **details,
         )
