@@ -18,7 +18,9 @@ import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import OpsError, Refused
 from ansible_collections.day2.ops.plugins.module_utils._core.journal import Journal
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import Chosen, DumpOptions
+from ansible_collections.day2.ops.plugins.module_utils._engines.mongodb import oplog
 from ansible_collections.day2.ops.plugins.module_utils._engines.mongodb.names import is_scratch
+from bson import Int64, Timestamp
 
 from tests.integration.support import mongo as servers
 from tests.integration.support.mariadb import wait_until
@@ -381,3 +383,69 @@ def test_chosen_names_that_do_not_fit_are_refused(shop: Any, tmp_path: Path) -> 
     ):
         with pytest.raises(Refused, match=message):
             engine.check_chosen(part, chosen)
+
+
+# The oplog ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_during_a_dump_is_done_again_on_the_staged_copy(
+    mongo_in_container: MongoServer,
+    mongo_database_in_container: str,
+    other: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server has no oplog: its entries are written by hand, as MongoDB 7 writes them, elsewhere."""
+    server, database = mongo_in_container, mongo_database_in_container
+    with server.database(database) as opened:
+        opened.calm.insert_one({"_id": 1})
+    with pytest.raises(Refused, match="no member of a replica set"):
+        engine_for(server, database, tmp_path, oplog=True).describe(DumpOptions())
+    monkeypatch.setattr(oplog, "SOURCE", (other, "entries"))
+    monkeypatch.setattr(oplog, "check", oplog.newest)
+    clock = iter(range(1, 1000))
+
+    def log(opened: Any, op: str, collection: str, o: Any, **more: Any) -> None:
+        stamp = Timestamp(1700000000, next(clock))
+        entry = {"ts": stamp, "op": op, "ns": f"{database}.{collection}", "o": o, **more}
+        opened.client[other].entries.insert_one(entry)
+
+    with server.database(database) as opened:
+        log(opened, "n", "", {"msg": "initiating set"})
+        opened.busy.insert_many([{"_id": number, "list": [1, 2, 3], "in": {"a": 1}} for number in range(10)])
+
+    def write() -> None:
+        with server.database(database) as opened:
+            opened.busy.insert_one({"_id": "new", "n": Int64(5)})
+            log(opened, "i", "busy", {"_id": "new", "n": Int64(5)})
+            opened.busy.delete_one({"_id": 3})
+            log(opened, "d", "busy", {"_id": 3})
+            opened.busy.update_one({"_id": 4}, {"$set": {"in.a": 2, "list.1": 9}})
+            difference = {"sin": {"u": {"a": 2}}, "slist": {"a": True, "u1": 9}}
+            log(opened, "u", "busy", {"$v": 2, "diff": difference}, o2={"_id": 4})
+            opened.busy.replace_one({"_id": 5}, {"replaced": True})
+            log(opened, "u", "busy", {"_id": 5, "replaced": True}, o2={"_id": 5})
+
+    engine = engine_for(server, database, tmp_path, oplog=True)
+    part = back_up(engine, tmp_path / "dump", FULL, while_running=write)
+    assert warnings_of(engine) == []
+    rows = part.fingerprint.tables["busy"]
+    assert rows.rows_max is not None
+    assert rows.rows <= 10 <= rows.rows_max
+    assert part.fingerprint.tables["calm"].checksum
+    before = content(server, database)
+    with server.database(database) as opened:
+        opened.busy.drop()
+    restorer = engine_for(server, database, tmp_path)
+    restore(restorer, part, tmp_path / "dump", tmp_path)
+    assert content(server, database) == before
+
+    cut = (tmp_path / "dump").read_bytes()[:-100]
+    (tmp_path / "cut").write_bytes(cut)
+    with pytest.raises(OpsError, match="damaged"):
+        load(restorer, part, tmp_path / "cut")
+    restorer.drop_scratch(restorer.context.scratch_name("main", "stage"))
+
+    monkeypatch.setattr(oplog, "SOURCE", (other, "nothing"))
+    with pytest.raises(Refused, match="the oplog is empty"):
+        engine.describe(DumpOptions())

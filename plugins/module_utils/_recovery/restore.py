@@ -398,7 +398,9 @@ def _undo(operation: Operation, journal: Journal, engines: dict[str, Engine], er
             "stopped stay stopped; run the restore again to settle it."
         )
         if swapping and isinstance(error, Told):
-            error.untouched = error.untouched or "It could not be undone yet: the journal is kept, and services stay stopped."
+            error.untouched = (
+                error.untouched or "It could not be undone yet: the journal is kept, and services stay stopped."
+            )
             error.hint = "Remove the cause, then run the restore again: it settles this one first."
         return
     unfinished.end(journal)

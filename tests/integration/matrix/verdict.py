@@ -49,7 +49,9 @@ def is_for_a_person(case: Case, outcome: Outcome) -> None:
     if fault.of_data:
         assert f'datastore "{case.subject.main}"' in message, f"the datastore is not named: {message}"
     assert re.search(fault.says, message), f"the cause ({fault.says}) is not in: {message}"
-    assert re.search(r"untouched|Nothing was|as it was before|are restored|the journal is kept", message), f"what is untouched? {message}"
+    assert re.search(r"untouched|Nothing was|as it was before|are restored|the journal is kept", message), (
+        f"what is untouched? {message}"
+    )
     everything = f"{outcome.stdout} {outcome.stderr}"
     assert "Traceback" not in everything, everything
     for secret in secrets_of(case):

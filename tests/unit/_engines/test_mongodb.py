@@ -13,8 +13,8 @@ from unittest import mock
 import bson
 import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.context import Context
-from ansible_collections.day2.ops.plugins.module_utils._core.errors import Mismatch, OpsError, Refused
-from ansible_collections.day2.ops.plugins.module_utils._core.model import App
+from ansible_collections.day2.ops.plugins.module_utils._core.errors import Busy, Mismatch, OpsError, Refused
+from ansible_collections.day2.ops.plugins.module_utils._core.model import App, TableFingerprint
 from ansible_collections.day2.ops.plugins.module_utils._engines.mongodb import (
     accounts,
     archive,
@@ -22,6 +22,7 @@ from ansible_collections.day2.ops.plugins.module_utils._engines.mongodb import (
     connection,
     fingerprint,
     names,
+    oplog,
     sessions_of,
     staging,
     tools,
@@ -165,7 +166,7 @@ WELL = "2026-11-26T02:36:11.105+0000	100003 document(s) restored successfully. 0
             1,
             CUT,
             0,
-            "loading ended at: shop.a: error restoring from archive on stdin: reading bson input: unexpected EOF",
+            "mongorestore ended with 1: shop.a: error restoring from archive on stdin: reading bson input: unexpected EOF",
         ),
         (0, WELL, 100004, "100003 of 100004 documents were restored"),
         (0, "", 0, "did not say how many"),
@@ -424,3 +425,113 @@ def test_a_query_reads_the_staged_copies_of_everything_that_it_names() -> None:
     for stage in ("$out", "$merge"):
         with pytest.raises(Refused, match="writes"):
             staging._staged([{"$facet": {"a": [{stage: "x"}]}}], "S", "shop")
+
+
+# The oplog ----------------------------------------------------------------------------------------------------
+
+NOW = bson.Timestamp(1700000000, 1)
+
+
+def entry(op: str, ns: str, o: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"ts": NOW, "t": 1, "v": 2, "op": op, "ns": ns, "o": o, "wall": datetime.datetime(2026, 1, 1), **more}
+
+
+def transaction(*inner: dict[str, Any], session: int = 1, **more: Any) -> dict[str, Any]:
+    before = more.pop("prevOpTime", {"ts": bson.Timestamp(0, 0), "t": -1})
+    said = {"applyOps": list(inner), **more}
+    return entry("c", "admin.$cmd", said, lsid={"id": session}, txnNumber=bson.Int64(1), prevOpTime=before)
+
+
+def inner(op: str, ns: str, o: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"op": op, "ns": ns, "ui": bson.Binary(b"u" * 16, 4), "o": o, **more}
+
+
+def told(*entries: dict[str, Any]) -> list[tuple[str, str, Any, Any]]:
+    return [(one.kind, one.collection, one.document, one.id) for one in oplog.flat(entries, "shop")]
+
+
+def test_operations_on_the_database_come_from_the_oplog_in_their_order() -> None:
+    earlier = {"ts": NOW, "t": 1}
+    assert told(
+        entry("n", "", {"msg": "periodic noop"}),
+        entry("i", "shop.a", {"_id": 1}),
+        entry("i", "shopping.a", {"_id": 2}),
+        entry("c", "other.$cmd", {"create": "x"}),
+        entry("u", "shop.a.b", {"$v": 2, "diff": {"u": {"x": 1}}}, o2={"_id": 1}),
+        transaction(inner("i", "shop.t", {"_id": 1}), inner("i", "other.t", {"_id": 1}), partialTxn=True),
+        transaction(inner("i", "shop.t", {"_id": 2}), session=2),
+        transaction(inner("d", "shop.t", {"_id": 1}), count=bson.Int64(2), prevOpTime=earlier),
+        transaction(inner("i", "other.t", {"_id": 1}), prepare=True),
+        entry("d", "shop.a", {"_id": 1}),
+    ) == [
+        ("i", "a", {"_id": 1}, None),
+        ("u", "a.b", {"$v": 2, "diff": {"u": {"x": 1}}}, 1),
+        ("i", "t", {"_id": 2}, None),
+        ("i", "t", {"_id": 1}, None),
+        ("d", "t", {"_id": 1}, None),
+        ("d", "a", {"_id": 1}, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [entry("c", "shop.$cmd", {"create": "x"})],
+        [entry("c", "shop.$cmd", {"createIndexes": "a", "v": 2})],
+        [entry("i", "shop.system.views", {"_id": "shop.v"})],
+        [entry("xi", "shop.a", {"_id": 1})],
+        [transaction(inner("i", "shop.t", {"_id": 1}), prepare=True)],
+        [transaction(inner("i", "shop.t", {"_id": 1}), count=bson.Int64(9), prevOpTime={"ts": NOW, "t": 1})],
+    ],
+)
+def test_what_cannot_be_done_again_fails_the_backup(entries: list[dict[str, Any]]) -> None:
+    with pytest.raises(Busy):
+        told(*entries)
+
+
+@pytest.mark.parametrize(
+    ("update", "expected"),
+    [
+        ({"$set": {"a": 1}, "$unset": {"b": True}}, [{"$set": {"a": 1}, "$unset": {"b": True}}]),
+        ({"$v": 1, "$set": {"a": 1}}, [{"$set": {"a": 1}}]),
+        ({"$v": 2, "diff": {"u": {"a": 1}, "i": {"b": 2}}}, [{"$set": {"a": 1, "b": 2}}]),
+        ({"$v": 2, "diff": {"d": {"a": False, "b": False}}}, [{"$unset": {"a": "", "b": ""}}]),
+        ({"$v": 2, "diff": {"sdoc": {"u": {"a": 1}, "sin": {"d": {"x": False}}}}},
+         [{"$set": {"doc.a": 1}, "$unset": {"doc.in.x": ""}}]),
+        ({"$v": 2, "diff": {"slist": {"a": True, "l": 3, "u0": 9, "s2": {"u": {"b": 1}}}}},
+         [{"$push": {"list": {"$each": [], "$slice": 3}}}, {"$set": {"list.0": 9, "list.2.b": 1}}]),
+        ({"$v": 2, "diff": {}}, []),
+    ],
+)  # fmt: skip
+def test_updates_are_written_as_a_client_would(update: dict[str, Any], expected: list[dict[str, Any]]) -> None:
+    assert oplog.changes(update) == expected
+
+
+def test_a_change_that_is_not_understood_is_an_error() -> None:
+    with pytest.raises(Mismatch, match="not understood"):
+        oplog.changes({"$v": 2, "diff": {"x": {"a": 1}}})
+
+
+def test_operations_travel_behind_the_archive() -> None:
+    done = [
+        oplog.Operation("i", "a", {"_id": 1, "x": bson.Int64(1)}),
+        oplog.Operation("u", "a", {"$v": 1, "$set": {"x": 2}}, 1),
+        oplog.Operation("d", "b", {"_id": 1}),
+    ]
+    touched: dict[str, list[int]] = {}
+    appended = b"".join(oplog.block(done, touched))
+    assert touched == {"a": [1, 0], "b": [0, 1]}
+    back = list(oplog.read(appended))
+    assert [(one.kind, one.collection, bson.decode(one.document.raw), one.id) for one in back] == [  # type: ignore[attr-defined]
+        (one.kind, one.collection, one.document, one.id) for one in done
+    ]
+    assert isinstance(bson.decode(back[0].document.raw)["x"], bson.Int64)  # type: ignore[attr-defined]
+    found = read(WHOLE + appended, 100)
+    assert found.whole
+    assert found.documents[("shop", "orders")] == 9
+    assert archive.ends_whole(WHOLE, WHOLE + appended)
+    for length in range(1, len(appended)):
+        assert not read(WHOLE + appended[:length], 100).whole
+    with pytest.raises(Mismatch, match="damaged"):
+        list(oplog.read(appended[:-120]))
+    assert oplog.ranged(TableFingerprint(5), 2, 9) == TableFingerprint(0, 7)

@@ -171,6 +171,19 @@ def check(place: Place, server: str, path: str) -> Optional[str]:
     return text
 
 
+def compare_check(said: Optional[str], held: Mapping[int, Any]) -> None:
+    """redis-check-rdb counted the keys as well: what it read must be what the server loaded."""
+    if said is None:
+        return
+    numbers = {what: int(count) for count, what in re.findall(r"\[info\] (\d+) (keys read|expires)", said)}
+    if len(numbers) != 2:
+        return
+    expected = numbers["keys read"] - numbers["expires"]
+    found = sum(one.keys - one.expires for one in held.values())
+    if expected != found:
+        raise Mismatch(f"the dump holds {expected} keys without expiry, of which the throwaway server loaded {found}")
+
+
 @dataclasses.dataclass
 class Snapshot:
     """The checked and counted file, ready to be streamed."""
