@@ -20,6 +20,8 @@ PARALLEL = -n $(N) --dist loadfile
 # A busy machine can upset a test's timing: a failure is tried once more, and is shown all the same.
 AGAIN = --reruns 1 --rerun-show-tracebacks -rR
 SLICE = $(if $(FULL),,-m "not full")
+# Of a part of the fault matrix the table is not the one that is committed.
+TABLE = $(if $(K),$(RESULTS)/faults.md)
 
 .PHONY: help
 help: ## this list
@@ -43,9 +45,9 @@ test: ## everything, from nothing: packages, Docker, images, all tests and gates
 
 test-all: ## the same with the long matrices in full
 	@tests/testbed/packages.sh python
-	@FULL=1 python3 tests/tools/run_parts.py $(PARTS)
+	@FULL=1 python3 tests/tools/run_parts.py $(PARTS) faults
 
-.PHONY: unit lint format sanity integration molecule demo-test bench
+.PHONY: unit lint format sanity integration faults molecule demo-test bench
 unit: python-packages ## unit tests, with the coverage of module_utils
 	@$(PYTEST) $(PARALLEL) --cov --cov-report=term tests/unit
 
@@ -60,7 +62,12 @@ sanity: python-packages ## ansible-test sanity on the oldest and the newest core
 	@$(DEV) python tests/tools/sanity.py $(if $(FULL),--full) $(K)
 
 integration: python-packages servers images ## real servers, on the host and in containers
-	@$(PYTEST) $(PARALLEL) $(SLICE) $(AGAIN) --timeout=300 tests/integration
+	@$(PYTEST) $(PARALLEL) $(SLICE) $(AGAIN) --timeout=300 $(if $(FULL),--ignore-glob='*/test_fault_matrix_*') tests/integration
+
+faults: python-packages servers images ## the whole fault matrix; writes docs/faults.md
+	@$(PYTEST) $(PARALLEL) $(AGAIN) --timeout=600 tests/integration/test_fault_matrix_*.py \
+	  || { $(DEV) python tests/tools/faults_table.py $(TABLE); exit 1; }
+	@$(DEV) python tests/tools/faults_table.py $(TABLE)
 
 molecule: python-packages images ## roles and playbooks on machines of their own
 	@$(DEV) python tests/tools/molecule.py $(K)
@@ -79,6 +86,7 @@ python-packages:
 servers: ## database servers and tools on this machine, and a current restic
 	@tests/testbed/packages.sh servers tools
 	@tests/testbed/restic.sh
+	@tests/testbed/s3.sh
 
 docker: ## a Docker engine with Compose, where none answers
 	@tests/testbed/docker.sh

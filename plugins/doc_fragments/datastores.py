@@ -63,6 +63,12 @@ _OPTIONS = r"""
             that was named, as always in a container. For mongodb.
         type: str
         version_added: 1.1.0
+      oplog:
+        description:
+          - Whether what is written during a dump is taken from the oplog of the replica set and done again on the restored copy, so that all
+            collections are those of one moment. For mongodb.
+        type: bool
+        version_added: 1.1.0
       connect_retries:
         description:
           - How often connecting is tried again when nobody answers; 5 where not given. A refused login is not tried again. For mongodb.

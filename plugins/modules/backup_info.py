@@ -24,13 +24,29 @@ options:
       - Also lets restic check the repository's structure, and read this share of its data (V(structure) reads none,
         V(all) everything; otherwise a size or percentage such as V(5%)).
     type: str
+  json_file:
+    description:
+      - Also writes RV(facts) as JSON to this file on the target, whole or not at all. Its directory must exist.
+      - A new file has mode 0600; one that is there keeps its mode and owner.
+    type: path
+    version_added: 1.1.0
+  prometheus_file:
+    description:
+      - Also writes RV(prometheus) to this file on the target, whole or not at all. Its directory must exist.
+      - A new file has mode 0644; one that is there keeps its mode and owner.
+      - The textfile collector of node_exporter reads files whose names end in C(.prom). Give each application a file of its own.
+    type: path
+    version_added: 1.1.0
 extends_documentation_fragment:
   - day2.ops.application
   - day2.ops.repository
+  - day2.ops.repository.copy
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
     support: full
+    details:
+      - Writes neither O(json_file) nor O(prometheus_file).
   diff_mode:
     description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
     support: none
@@ -59,6 +75,14 @@ EXAMPLES = r"""
     app: booking
     backup: latest
     check: 5%
+    repository:
+      location: /var/backups/day2
+      password: "{{ vault_repository_password }}"
+
+- name: Tell Prometheus, by the textfile collector of node_exporter
+  day2.ops.backup_info:
+    app: booking
+    prometheus_file: /var/lib/prometheus/node-exporter/day2-booking-production.prom
     repository:
       location: /var/backups/day2
       password: "{{ vault_repository_password }}"
@@ -91,9 +115,55 @@ orphans:
 repository:
   description:
     - The repository, and the result of O(check).
+    - C(damaged) names each damaged file of the repository (C(pack)) with the backups of this application that need it, and of each
+      the datastores. Other backups are not touched by it.
   returned: success
   type: dict
-  sample: {location: /var/backups/day2, restic: 0.14.0, checked: true, errors: []}
+  sample:
+    location: /var/backups/day2
+    restic: 0.14.0
+    checked: true
+    errors: [Pack ID does not match]
+    damaged: [{pack: cae0a0fd3cfa, backups: [{id: 20261123T210455Z-1f0c9a, datastores: [uploads], manifest: false}]}]
+copy:
+  description:
+    - The second repository. C(backups) are the ids that it holds, whole; C(missing) those that it lacks, safety copies apart.
+    - When it cannot be read, C(status) is V(failed), and a warning says why. Empty without O(copy_repository).
+  returned: success
+  type: dict
+  sample: {status: read, location: "s3:https://s3.example.org/day2", message: "", backups: [20261123T210455Z-1f0c9a], missing: []}
+facts:
+  description:
+    - What a monitoring system wants to know of all backups, whatever O(backup) names. RV(facts.last_backup) is the newest complete
+      one that is no safety copy, RV(facts.last_proof) the last proof of a whole backup; each is empty where there is none.
+    - C(schema) is 1, and changes when the meaning of a key does.
+  returned: success
+  type: dict
+  contains:
+    last_backup:
+      description: The newest complete backup.
+      type: dict
+    last_proof:
+      description: The last proof.
+      type: dict
+  sample:
+    schema: 1
+    app: booking
+    instance: production
+    generated: "2026-11-23T22:05:07Z"
+    timestamp: 1795471507
+    last_backup: {id: 20261123T210455Z-1f0c9a, timestamp: 1795467895, age: 3612, bytes: 481230112, stored: 1832211, proven: true}
+    last_proof: {backup: 20261123T210455Z-1f0c9a, finished: "2026-11-23T21:10:00Z", timestamp: 1795468200, age: 3307}
+    counts: {backups: 31, incomplete: 0, held: 1, orphans: 0, errors: 0}
+prometheus:
+  description:
+    - The same as text for Prometheus, gauges C(day2_backup_…) with the labels C(app) and C(instance).
+  returned: success
+  type: str
+  sample: |
+    # HELP day2_backup_last_timestamp_seconds When the newest complete backup was begun, Unix time.
+    # TYPE day2_backup_last_timestamp_seconds gauge
+    day2_backup_last_timestamp_seconds{app="booking",instance="production"} 1795467895
 tables:
   description:
     - Rows (and checksums) by datastore and table, from the manifest. Only with O(backup).
@@ -113,8 +183,11 @@ def main() -> None:
         argument_spec={
             **argspec.APPLICATION,
             **argspec.REPOSITORY,
+            **argspec.COPY_REPOSITORY,
             "backup": {"type": "str"},
             "check": {"type": "str"},
+            "json_file": {"type": "path"},
+            "prometheus_file": {"type": "path"},
         },
         supports_check_mode=True,
     )

@@ -98,6 +98,12 @@ extends_documentation_fragment:
   - day2.ops.datastores
   - day2.ops.datastores.scratch
 attributes:
+  async:
+    description: Supports being used with the C(async) keyword.
+    support: full
+    details:
+      - Not needed. Without it the work is done by a process of its own on the target, which goes on when the connection breaks,
+        shows its progress, and is found by the next run of the same task.
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
     support: full
@@ -156,6 +162,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+attached:
+  description:
+    - This is the result of an operation that an earlier run of the same task had begun, and that was found running or finished.
+  returned: when it is
+  type: bool
+  sample: true
 verification:
   description:
     - What was proven.

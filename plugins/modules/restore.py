@@ -38,6 +38,26 @@ options:
     type: list
     elements: str
     default: []
+  include:
+    description:
+      - What of a datastore to restore, by the datastore's name. Tables (of PostgreSQL as C(schema.table), or C(table)),
+        collections, or paths (relative to the datastore's own path when it has one, absolute otherwise). What is not named stays
+        as it is. A datastore that is not named here is restored as a whole.
+      - Without O(only), exactly the datastores that are named here are restored.
+      - All of the backup's part is staged and compared all the same, because that is what proves it. Foreign keys between what is
+        chosen and what stays are kept; rows that would lose the row they refer to refuse the restore, and nothing is changed.
+      - Views and other objects that are no tables are restored with the whole datastore only. Accounts are left alone.
+    type: dict
+    default: {}
+    version_added: 1.1.0
+  include_suffix:
+    description:
+      - Puts what O(include) names beside the live ones, under its name with this suffix, for example V(_restored). Nothing live is
+        replaced, no service is stopped, no safety copy is made, and O(replace) is not needed.
+      - Such tables are for looking things up. They have rows, primary key and indexes, but neither foreign keys nor triggers.
+    type: str
+    default: ""
+    version_added: 1.1.0
   replace:
     description:
       - Allows that data that are there are replaced. Without it a target that is not empty is refused.
@@ -100,6 +120,12 @@ extends_documentation_fragment:
   - day2.ops.datastores
   - day2.ops.datastores.into
 attributes:
+  async:
+    description: Supports being used with the C(async) keyword.
+    support: full
+    details:
+      - Not needed. Without it the work is done by a process of its own on the target, which goes on when the connection breaks,
+        shows its progress, and is found by the next run of the same task.
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
     support: full
@@ -135,6 +161,47 @@ EXAMPLES = r"""
         engine: files
         volume: booking_uploads
 
+- name: Bring two tables and one directory back as they were, all else stays
+  day2.ops.restore:
+    app: booking
+    project: booking
+    replace: true
+    include:
+      main: [orders, order_lines]
+      uploads: [2026/05, logo.png]
+    repository:
+      location: /var/backups/day2
+      password: "{{ vault_repository_password }}"
+    datastores:
+      - name: main
+        engine: mariadb
+        container: booking/db
+        database: booking
+        user: root
+        password_variable: DB_ROOT_PASSWORD
+      - name: uploads
+        engine: files
+        volume: booking_uploads
+
+- name: Put last week's orders beside those of today, as orders_restored
+  day2.ops.restore:
+    app: booking
+    project: booking
+    before: "2026-11-16T03:00:00+01:00"
+    include:
+      main: [orders]
+    include_suffix: _restored
+    repository:
+      location: /var/backups/day2
+      password: "{{ vault_repository_password }}"
+    datastores:
+      - name: main
+        engine: mariadb
+        container: booking/db
+        database: booking
+        user: root
+        password_variable: DB_ROOT_PASSWORD
+
 - name: Look at last night's data in a database beside the live one
   day2.ops.restore:
     app: garage
@@ -154,6 +221,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+attached:
+  description:
+    - This is the result of an operation that an earlier run of the same task had begun, and that was found running or finished.
+  returned: when it is
+  type: bool
+  sample: true
 restore:
   description:
     - What was restored. In check mode, what would be.
@@ -201,9 +274,11 @@ restore:
       type: float
       sample: 40.1
     datastores:
-      description: What was restored, by the datastore's name, with the rows of every table as compared with the manifest.
+      description:
+        - What was restored, by the datastore's name, with the rows of every table as compared with the manifest.
+        - With O(include), what was included only; C(included) has the names under which it is live now.
       type: dict
-      sample: {main: {engine: mariadb, rows: 120345, tables: {bookings: 4711}, objects: {view: 2}, replaced: true}}
+      sample: {main: {engine: mariadb, rows: 120345, tables: {bookings: 4711}, objects: {view: 2}, replaced: true, included: []}}
     settled:
       description: Unfinished restores of earlier runs that were settled first, each with its outcome.
       type: list

@@ -12,6 +12,7 @@ one a connection every ten seconds, and the end is noticed at once.
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
 import threading
@@ -52,6 +53,7 @@ class FollowedAction(ActionBase):  # type: ignore[misc]
             done = self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val)
             return {**result, **done}
         self._task_vars = task_vars or {}
+        self._controller = os.getppid()
         first = self._ask_module()
         about = first.pop(KEY, None)
         if about is None:  # it failed before it began, or was done at once where it cannot go on by itself
@@ -63,6 +65,7 @@ class FollowedAction(ActionBase):  # type: ignore[misc]
             final = self._follow(about)
             if "ansible_facts" in first:  # the interpreter that was found
                 final.setdefault("ansible_facts", first["ansible_facts"])
+        self._still_wanted()
         self._fetched(about)
         if about["attached"]:
             final["attached"] = True
@@ -115,14 +118,23 @@ class FollowedAction(ActionBase):  # type: ignore[misc]
         with contextlib.suppress(AnsibleError):
             self._low_level_execute_command(f"touch -- {shlex.quote(about['marker'])}")
 
+    def _still_wanted(self) -> None:
+        """This process is a worker of ansible-playbook, and outlives it when that is killed: then nobody gets
+        what it returns."""
+        if os.getppid() != self._controller:
+            raise AnsibleError("ansible-playbook has ended")
+
     # Following ---------------------------------------------------------------------------------------
 
     def _follow(self, about: Result) -> Result:
         """Show how far it is until it has ended; its result."""
         answer: Result = {}
+        with contextlib.suppress(AnsibleConnectionFailure):  # without pipelining the parameters are in a file there
+            self.cleanup(force=True)
         while about["state"] == RUNNING:
             self._say(_progress(about))
             answer = self._reach(about)
+            self._still_wanted()
             if not answer["operations"]:
                 return _failure(
                     f"{self._what}: its record is gone from the target: another one was begun meanwhile, or the state "
@@ -150,6 +162,8 @@ class FollowedAction(ActionBase):  # type: ignore[misc]
                     self._say(f"the connection is broken; it goes on on the target, process {about['pid']}")
                 patience = int(self._task.args.get("reconnect_timeout") or RECONNECT)
                 if time.monotonic() - broken > patience:
+                    # Ansible would try to remove it now, and say that instead.
+                    self._connection._shell.tmpdir = None
                     raise AnsibleConnectionFailure(
                         f"the host cannot be reached any more since {patience} s. The {self._what} goes on on it "
                         f"(process {about['pid']}, begun at {about['started']}): run the same task again, and it is found "

@@ -123,7 +123,7 @@ def test_a_backup_of_mysql_goes_into_mariadb_where_its_collations_are_known(
         "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci",
         "SET sql_mode = 'STRICT_TRANS_TABLES,TIME_TRUNCATE_FRACTIONAL'",
         "CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(20), j JSON, h INT INVISIBLE DEFAULT 7, "
-        "g INT AS (id * 2) STORED, u VARCHAR(36) DEFAULT (UUID()))",
+        "g INT AS (CHAR_LENGTH(v)) STORED, u VARCHAR(36) DEFAULT (UUID()))",
         "INSERT INTO t (v, j) VALUES ('😀', '{\"a\":1}'), (NULL, NULL)",
         "CREATE TABLE l (id INT PRIMARY KEY, t INT, FOREIGN KEY (t) REFERENCES t (id))",
         "CREATE VIEW w AS SELECT id, v FROM t",
@@ -135,8 +135,8 @@ def test_a_backup_of_mysql_goes_into_mariadb_where_its_collations_are_known(
     assert any("invisibility of columns" in line for line in engine.accepts(part))
     restore(engine, part, tmp_path / "dump", tmp_path)
     assert mariadb_on_host.rows("SELECT id, v, j, g FROM t ORDER BY id", name) == [
-        (1, "😀", '{"a": 1}', 2),
-        (2, None, None, 4),
+        (1, "😀", '{"a": 1}', 1),
+        (2, None, None, None),
     ]
     assert mariadb_on_host.rows("SELECT * FROM w ORDER BY id", name) == [(1, "😀"), (2, None)]
     mariadb_on_host.run("INSERT INTO l VALUES (5, NULL)", database=name)

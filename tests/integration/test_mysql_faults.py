@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import OpsError, Refused, Unavailable
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
+from ansible_collections.day2.ops.plugins.module_utils._engines.mysql import memory
 from ansible_collections.day2.ops.plugins.module_utils._engines.mysql_server import MySQL
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from tests.integration.support import mysql_content as content
-from tests.integration.support.mariadb import Mariadb, wait_until
+from tests.integration.support.mariadb import Mariadb, inspected, wait_until
 from tests.integration.support.mariadb_content import differences
 from tests.integration.support.mariadb_engine import (
     back_up,
@@ -30,7 +32,7 @@ from tests.integration.support.mariadb_engine import (
     staged,
     warnings_of,
 )
-from tests.integration.support.mysql import Mysql
+from tests.integration.support.mysql import Mysql, container_server
 from tests.integration.support.mysql_content import witness
 
 pytestmark = [pytest.mark.mysql, pytest.mark.docker, pytest.mark.faults]
@@ -130,6 +132,10 @@ def test_an_account_with_the_documented_rights_proves_and_restores(
     engine().sweep()
     server.run("SET GLOBAL log_bin_trust_function_creators = ON")
     try:
+        with pytest.raises(OpsError, match=r"ERROR 1227 .*SYSTEM_USER like theirs"):  # the objects are root's
+            staged(engine(), part, tmp_path / "dump")
+        server.run(f"GRANT SYSTEM_USER ON *.* TO {user}")
+        engine().sweep()
         prover = engine()
         prover.drop_scratch(staged(prover, part, tmp_path / "dump"))
         server.run(f"GRANT ALL ON `{database}`.* TO {user}", f"GRANT PROCESS, CONNECTION_ADMIN ON *.* TO {user}")
@@ -183,9 +189,18 @@ def test_a_part_that_does_not_fit_is_refused(
         engine.accepts(dataclasses.replace(part, facts=facts, **fields))
 
 
-def test_a_server_that_wants_primary_keys_takes_what_has_none(server: Mysql, database: str, tmp_path: Path) -> None:
-    server.run(f"CREATE DATABASE `{database}`", f"CREATE TABLE `{database}`.t (id INT)")
-    server.run("INSERT INTO t VALUES (1), (2)", database=database)
+def test_a_stricter_server_takes_tables_without_the_keys_that_it_wants(
+    server: Mysql, database: str, tmp_path: Path
+) -> None:
+    server.run(
+        f"CREATE DATABASE `{database}`",
+        f"USE `{database}`",
+        "CREATE TABLE t (id INT)",
+        "INSERT INTO t VALUES (1), (2)",
+        "SET restrict_fk_on_non_standard_key = OFF",  # the default before 8.4
+        "CREATE TABLE parents (id INT PRIMARY KEY, n INT, KEY (n))",
+        "CREATE TABLE children (id INT PRIMARY KEY, n INT, FOREIGN KEY (n) REFERENCES parents (n))",
+    )
     part = back_up(engine_for(server, database, tmp_path), tmp_path / "dump", DumpOptions("full"))
     for setting in ("sql_require_primary_key", "sql_generate_invisible_primary_key"):
         server.run(f"SET GLOBAL {setting} = ON")
@@ -202,12 +217,12 @@ def test_a_mysql_server_is_no_mariadb_and_the_reverse(
 ) -> None:
     server.run(f"CREATE DATABASE `{database}`")
     as_mariadb = Mariadb("host", server.options, server.host, server.port)
-    with pytest.raises(Refused, match=r"the server is 9\.[^ ]+, not MariaDB.*Name its engine"):
+    with pytest.raises(Refused, match=r"is not MariaDB, or a version that is too old: .*Name its engine"):
         engine_for(as_mariadb, database, tmp_path).ping()
     mariadb_on_host.run(f"CREATE DATABASE `{database}`")
     as_mysql = Mysql("host", mariadb_on_host.options, mariadb_on_host.host, mariadb_on_host.port)
     try:
-        with pytest.raises(Refused, match=r"the server is 10\..*MariaDB.*, not MySQL.*Name its engine"):
+        with pytest.raises(Refused, match=r"is not MySQL, or a version that is too old: .*Name its engine"):
             engine_for(as_mysql, database, tmp_path).ping()
     finally:
         mariadb_on_host.run(f"DROP DATABASE `{database}`")
@@ -218,13 +233,13 @@ def test_a_mysql_server_is_no_mariadb_and_the_reverse(
 
 @contextlib.contextmanager
 def without_tls(server: Mysql) -> Iterator[None]:
-    """Settings that a running server takes."""
-    before = server.value("SELECT @@GLOBAL.tls_version")
-    server.run("SET GLOBAL tls_version = ''", "ALTER INSTANCE RELOAD TLS")
+    """A server that finds no certificate offers none; a running one too."""
+    before = server.value("SELECT @@GLOBAL.ssl_cert")
+    server.run("SET GLOBAL ssl_cert = '/nonexistent'", "ALTER INSTANCE RELOAD TLS NO ROLLBACK ON ERROR")
     try:
         yield
     finally:
-        server.run(f"SET GLOBAL tls_version = '{before}'", "ALTER INSTANCE RELOAD TLS")
+        server.run(f"SET GLOBAL ssl_cert = '{before}'", "ALTER INSTANCE RELOAD TLS")
 
 
 def test_without_tls_an_account_logs_in_that_the_server_does_not_remember(
@@ -260,14 +275,28 @@ def test_an_account_that_requires_tls_backs_up_and_restores(mysql: Mysql, databa
         engine_for(mysql, database, tmp_path, **access).ping()
 
 
+def scrambled(*lines: str) -> bytes:
+    """A login file as mysql_config_editor writes it, which asks a terminal for the password."""
+    key, folded = os.urandom(20), bytearray(16)
+    for place, byte in enumerate(key):
+        folded[place % 16] ^= byte
+    content = bytes(4) + key
+    for line in lines:
+        padding = 16 - len(line) % 16
+        encryptor = Cipher(algorithms.AES(bytes(folded)), modes.ECB()).encryptor()  # the format's own
+        sealed = encryptor.update(line.encode() + bytes([padding]) * padding) + encryptor.finalize()
+        content += len(sealed).to_bytes(4, "little") + sealed
+    return content
+
+
 def test_a_login_file_of_the_system_user_is_not_read(
     mysql_from_host: Mysql, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MySQL's tools read ~/.mylogin.cnf in spite of --no-defaults; a broken one makes them fail."""
+    """MySQL's tools read ~/.mylogin.cnf in spite of --no-defaults, and its password comes before that of the environment."""
     mysql_from_host.run(f"CREATE DATABASE `{database}`", f"CREATE TABLE `{database}`.t (id INT PRIMARY KEY)")
     monkeypatch.setenv("HOME", str(tmp_path))
     login = tmp_path / ".mylogin.cnf"
-    login.write_bytes(b"no login file")
+    login.write_bytes(scrambled("[client]\n", 'password = "another"\n'))
     login.chmod(0o600)
     back_up(engine_for(mysql_from_host, database, tmp_path), tmp_path / "dump")
 
@@ -339,13 +368,8 @@ def test_what_a_killed_run_left_running_is_swept(mysql: Mysql, database: str, tm
 # Many foreign keys ---------------------------------------------------------------------------------------
 
 
-def test_many_foreign_keys_are_moved_table_by_table(
-    server: Mysql, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One RENAME TABLE over all of them takes memory that a server in a container may not have."""
-    count, limit = 24, MySQL.FLAVOUR.rename_at_once
-    assert limit is not None
-    keys = limit // count + 1
+def linked(server: Mysql, database: str, tables: int, keys: int) -> None:
+    """So many tables, each with so many foreign keys."""
     server.run(
         f"CREATE DATABASE `{database}`",
         f"USE `{database}`",
@@ -353,30 +377,59 @@ def test_many_foreign_keys_are_moved_table_by_table(
         *(
             f"CREATE TABLE t{number} (id INT PRIMARY KEY, "
             + ", ".join(
-                f"c{key} INT, FOREIGN KEY (c{key}) REFERENCES t{(number + key) % count} (id)" for key in range(keys)
+                f"c{key} INT, FOREIGN KEY (c{key}) REFERENCES t{(number + 7 * key + 1) % tables} (id)"
+                for key in range(keys)
             )
             + ")"
-            for number in range(count)
+            for number in range(tables)
         ),
     )
+
+
+REFERRED = (
+    "SELECT COUNT(*), COUNT(DISTINCT UNIQUE_CONSTRAINT_SCHEMA), MIN(UNIQUE_CONSTRAINT_SCHEMA) "
+    "FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = '{}'"
+)
+
+
+def test_many_foreign_keys_are_moved_table_by_table(server: Mysql, database: str, tmp_path: Path) -> None:
+    """One RENAME TABLE over all of them takes memory that a server in a container may not have."""
+    limit, tables = MySQL.FLAVOUR.rename_at_once or 0, 12
+    keys = limit // (2 * tables) + 1  # live and staged ones count
+    linked(server, database, tables, keys)
     part = back_up(engine_for(server, database, tmp_path), tmp_path / "dump")
     engine = engine_for(server, database, tmp_path)
     scratch = staged(engine, part, tmp_path / "dump")
-    renames = []
     with server_log(server) as statements:
         engine.swap(part, scratch, step := journal_step(tmp_path))
-        renames = [one for one in statements() if one.startswith("RENAME TABLE")]
-    assert len(renames) == 2 * count
-    referred = (
-        "SELECT COUNT(*), COUNT(DISTINCT UNIQUE_CONSTRAINT_SCHEMA), MIN(UNIQUE_CONSTRAINT_SCHEMA) "
-        "FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = '{}'"
-    )
+        assert len([one for one in statements() if one.startswith("RENAME TABLE")]) == 2 * tables
     old = engine.context.scratch_name("main", "old")
     for one in (database, old):
-        assert server.rows(referred.format(one)) == [(count * keys, 1, one)], "a foreign key did not follow"
+        assert server.rows(REFERRED.format(one)) == [(tables * keys, 1, one)], "a foreign key did not follow"
     engine.undo(step)
-    assert server.rows(referred.format(database)) == [(count * keys, 1, database)]
+    assert server.rows(REFERRED.format(database)) == [(tables * keys, 1, database)]
     assert sorted(one for one in server.databases() if one.startswith("day2_")) == [scratch]
+
+
+@pytest.mark.full
+def test_a_server_with_little_memory_outlives_a_swap_of_hundreds_of_foreign_keys(database: str, tmp_path: Path) -> None:
+    with container_server(flags=["--memory=1g", "--memory-swap=1g"]) as server:
+        linked(server, database, 254, 3)
+        part = back_up(engine_for(server, database, tmp_path), tmp_path / "dump")
+        engine = engine_for(server, database, tmp_path)
+        room = memory.headroom(engine.place)
+        assert room is not None
+        assert 0 < room < 1 << 30
+        scratch = staged(engine, part, tmp_path / "dump")
+        engine.swap(part, scratch, step := journal_step(tmp_path))
+        engine.finish(step)
+        assert server.rows(REFERRED.format(database)) == [(762, 1, database)]
+        name = server.options["container"]
+        assert inspected(name, "{{.State.OOMKilled}} {{.RestartCount}}") == "false 0"
+
+
+def test_a_container_without_a_limit_has_no_headroom_to_look_at(server: Mysql, database: str, tmp_path: Path) -> None:
+    assert memory.headroom(engine_for(server, database, tmp_path).place) is None
 
 
 @contextlib.contextmanager

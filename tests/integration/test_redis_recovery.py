@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.support.kills import Point, killed_everywhere
 from tests.integration.support.recovery import wait_for_end_of_processes
-from tests.integration.support.redis import RedisWorld, deployed, host_server, with_backups
+from tests.integration.support.redis import IN_CONTAINER, RedisWorld, deployed, host_server, with_backups
 
 pytestmark = pytest.mark.redis
 
@@ -40,6 +40,7 @@ SLICE = [(4, "before"), (5, "after"), (6, "after"), (7, "before"), (8, "after"),
 
 
 @pytest.mark.faults
+@IN_CONTAINER
 @pytest.mark.parametrize(
     "points", [pytest.param(SLICE, id="slice"), pytest.param(None, id="all", marks=pytest.mark.full)]
 )

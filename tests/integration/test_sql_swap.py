@@ -74,11 +74,17 @@ def content_of(server: Mariadb) -> Any:
     return mysql_content if isinstance(server, Mysql) else mariadb_content
 
 
-CASES = [
-    pytest.param(("mariadb_on_host", None), id="mariadb", marks=pytest.mark.mariadb),
-    pytest.param(("mysql_in_container", None), id="mysql", marks=[pytest.mark.mysql, pytest.mark.docker]),
-    pytest.param(("mysql_in_container", 0), id="mysql-one-by-one", marks=[pytest.mark.mysql, pytest.mark.docker]),
+_MARIADB = pytest.param(("mariadb_on_host", None), id="mariadb", marks=pytest.mark.mariadb)
+_MYSQL_MARKS = [pytest.mark.mysql, pytest.mark.docker]
+_ONE_BY_ONE = pytest.param(("mysql_in_container", 0), id="mysql-one-by-one", marks=[*_MYSQL_MARKS, pytest.mark.full])
+CASES = [_MARIADB, pytest.param(("mysql_in_container", None), id="mysql", marks=_MYSQL_MARKS), _ONE_BY_ONE]
+# Where `make test` has seen enough on one of the two.
+SLICE = [
+    _MARIADB,
+    pytest.param(("mysql_in_container", None), id="mysql", marks=[*_MYSQL_MARKS, pytest.mark.full]),
+    _ONE_BY_ONE,
 ]
+sliced = pytest.mark.parametrize("case", SLICE, indirect=True)
 
 
 @pytest.fixture(params=CASES)
@@ -103,6 +109,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: MP) -> Ite
         (mysql if isinstance(server, Mysql) else mariadb).remove(server, database)
 
 
+@sliced
 def test_a_swap_killed_around_any_save_is_undone(case: Case) -> None:
     engine = case.engine()
     scratch = case.load(engine)
@@ -181,6 +188,7 @@ def test_an_undo_that_is_killed_is_done_again(case: Case) -> None:
         case.assert_as_before_the_swap(engine, scratch)
 
 
+@sliced
 @pytest.mark.parametrize("phase", ["dismantle", "rename", "rebuild"])
 def test_a_swap_whose_process_is_killed_is_undone(case: Case, phase: str) -> None:
     engine = case.engine()
@@ -203,6 +211,7 @@ def test_a_swap_whose_process_is_killed_is_undone(case: Case, phase: str) -> Non
     case.assert_as_before_the_swap(engine, scratch)
 
 
+@sliced
 def test_a_swap_that_fails_undoes_itself(case: Case, monkeypatch: MP) -> None:
     engine = case.engine()
     scratch = case.load(engine)
@@ -214,6 +223,7 @@ def test_a_swap_that_fails_undoes_itself(case: Case, monkeypatch: MP) -> None:
     case.assert_as_before_the_swap(engine, scratch)
 
 
+@sliced
 def test_tables_in_use_are_not_waited_for_for_ever(case: Case, monkeypatch: MP) -> None:
     kind = type(case.engine())
     session = (*(one for one in kind.FLAVOUR.session if "lock_wait" not in one), "lock_wait_timeout=1")

@@ -28,15 +28,19 @@ declare -A BASE_OF=( # the Debian suite of an image, where it is not the usual o
 ORDER=(mariadb mysql postgres redis valkey mongo bare systemd apphost webapp webhost) # apphost and webhost start from systemd
 
 build() { # NAME
-  local name=$1 image log label started=$SECONDS context
+  local name=$1 image log label started=$SECONDS context parts=("images/$1")
   [ -n "${TAG_OF[$name]:-}" ] || die "no image $name; there are: ${ORDER[*]}"
   image=day2-test/$name:${TAG_OF[$name]} log=$ENVIRONMENT/build-$name.log
-  label=$(recipe base.sh lib.sh images/debian images/systemd "images/$name" $([ "$name" != mongo ] || echo mongo.sh))
+  if [ "$name" = mongo ]; then # its programs serve the tests on this host, too
+    ./mongo.sh
+    parts+=(mongo.sh)
+  fi
+  label=$(recipe base.sh lib.sh images/debian images/systemd "${parts[@]}")
   if is_current "$image" "$label"; then return 0; fi
   ./base.sh "${BASE_OF[$name]:-$SUITE}"
   context=$(mktemp -d)
   cp -R "images/$name/." "$context"
-  [ "$name" != mongo ] || { ./mongo.sh && cp "$ENVIRONMENT"/mongo/bin/* "$context"; }
+  [ "$name" != mongo ] || cp "$ENVIRONMENT"/mongo/bin/* "$context"
   [ "$name" != apphost ] || cp "$(compose_plugin)" "$context/docker-compose"
   # The classic builder: Debian 12's client has no buildx. The host's network: a proxy on its loopback counts.
   if ! DOCKER_BUILDKIT=0 timeout 900 docker build --network host --label "day2.recipe=$label" -t "$image" "$context" >"$log" 2>&1; then

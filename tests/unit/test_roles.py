@@ -28,6 +28,14 @@ NOT_BOUND = {
         "units": "they decide nothing about what is needed",
         "env_files": "they decide nothing about what is needed",
     },
+    **{
+        (role, "backup_info"): {
+            "lock_token": "it changes nothing",
+            "backup": "the facts are those of all backups",
+            "check": "a check takes long, and has a time of its own",
+        }
+        for role in ("backup", "verify")
+    },
     ("backup", "backup_retention"): {"release": "a hold is ended by whoever asked for it, not by every backup"},
 }
 

@@ -28,7 +28,7 @@ from typing import Any, NoReturn, Optional
 from . import clock, lock
 from .context import Context
 from .errors import OpsError, Unavailable
-from .operations import FINISHED, KEPT, LOST, RUNNING, Operations, Record, Seen, digest
+from .operations import KEPT, LOST, RUNNING, Operations, Record, Seen, digest
 from .process import identity
 from .progress import Progress, State
 
@@ -103,19 +103,21 @@ def _answer(operations: Operations, seen: Seen, attached: bool = False) -> tuple
 
 
 def _found(operations: Operations, wanted: Record) -> Optional[Seen]:
-    """What was asked for already: it runs, or it is the last one, has succeeded, and nobody has its result."""
-    recorded = operations.all()
+    """What was asked for already: it runs; or it has succeeded not long ago, nobody has its result, and nothing
+    was begun since, which would have removed its record."""
     same = [
-        seen for seen in recorded if (seen.record.operation, seen.record.digest) == (wanted.operation, wanted.digest)
+        seen
+        for seen in operations.all()
+        if (seen.record.operation, seen.record.digest) == (wanted.operation, wanted.digest)
     ]
     for seen in same:
         if seen.state == RUNNING:
             return seen
-    last = recorded[0] if recorded else None
-    if last is None or last not in same or last.fetched or last.state != FINISHED:
-        return None
-    succeeded = last.result is not None and not last.result.get("failed")
-    return last if succeeded and clock.now() - clock.from_text(last.finished) < KEPT else None
+    for seen in same:
+        succeeded = seen.result is not None and not seen.result.get("failed")
+        if succeeded and not seen.fetched and clock.now() - clock.from_text(seen.finished) < KEPT:
+            return seen
+    return None
 
 
 def _fork(operations: Operations, wanted: Record, context: Context) -> bool:

@@ -56,6 +56,15 @@ def bson() -> Any:
     return bson
 
 
+def raw_bson() -> Any:
+    """Documents that keep their bytes."""
+    try:
+        from bson import raw_bson
+    except ImportError:
+        raise _missing("pymongo") from None
+    return raw_bson
+
+
 def json_util() -> Any:
     """Extended JSON, in which every type of BSON comes back."""
     try:

@@ -26,7 +26,7 @@ from typing import Any, Optional
 
 from . import clock, io
 from .context import Context
-from .errors import Busy, OpsError, Refused
+from .errors import Busy, OpsError, Refused, at
 from .model import Json
 from .process import identity, pid_of
 
@@ -167,11 +167,12 @@ class Held:
 def held(context: Context, token: Optional[str], reason: str, job: str = "") -> Iterator[Held]:
     """The lock for one operation: the play's, renewed meanwhile, or one of our own."""
     lock = Lock(context)
-    if token:
-        lock.renew(token)
-        mine = Held(lock, token)
-    else:
-        mine = Held(lock, lock.take(owner=me(), reason=reason, job=job, own_process=True).token)
+    with at(stage="lock"):
+        if token:
+            lock.renew(token)
+            mine = Held(lock, token)
+        else:
+            mine = Held(lock, lock.take(owner=me(), reason=reason, job=job, own_process=True).token)
     stop = threading.Event()
     renewer = threading.Thread(target=_renew, args=(mine, stop), daemon=True)
     renewer.start()

@@ -58,12 +58,18 @@ def tail(stderr: bytes) -> str:
     return stderr[-TAIL:].decode(errors="replace").strip()
 
 
+def ending(rc: int) -> str:
+    """How a program ended, in words. `docker exec` and a shell give 128 and the signal for one that was killed."""
+    number = -rc if rc < 0 else rc - 128
+    killed = number in (signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT)
+    return f"was killed by signal {number}" if rc < 0 or killed else f"ended with {rc}"
+
+
 def failed(argv: Sequence[str], rc: int, stderr_tail: str, what: str = "", hint: str = "") -> ToolFailed:
     """The error for a program that ended with an exit code it should not have."""
     last = stderr_tail.splitlines()[-1] if stderr_tail else "no message"
-    ended = f"was killed by signal {-rc}" if rc < 0 else f"ended with {rc}"
     return ToolFailed(
-        what or f"{os.path.basename(argv[0])} {ended}: {last}",
+        what or f"{os.path.basename(argv[0])} {ending(rc)}: {last}",
         cmd=list(argv),
         rc=rc,
         stderr_tail=stderr_tail,
@@ -120,6 +126,14 @@ class Child:
     @property
     def rc(self) -> Optional[int]:
         return self._popen.poll()
+
+    @property
+    def written(self) -> int:
+        """Bytes that it has written to files and pipes so far; 0 where that cannot be seen (proc(5))."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            counters = Path(f"/proc/{self.pid}/io").read_text(encoding="ascii")
+            return int(counters.partition("wchar:")[2].split()[0])
+        return 0
 
     @property
     def stderr_tail(self) -> str:

@@ -79,6 +79,8 @@ def _from_url(name: str, parsed: dsn.Dsn) -> Iterator[Pointer]:
     if not family or family == "sqlite":
         return
     database = parsed.database or ""
+    if family == "mongodb" and database == "admin":
+        database = ""  # where the user was made; which database the client uses is not said
     if parsed.socket or not parsed.hosts:
         if parsed.scheme.startswith(("mysql", "mariadb", "postgres", "unix")) or parsed.socket:
             socket = parsed.socket or (f"/{database}" if parsed.scheme == "unix" else "")

@@ -183,7 +183,7 @@ def _check_cache(operation: Operation, cache: Redis, restored: Sequence[Engine])
 
 def _catalogue(operation: Operation, source: App, backup: str) -> catalogue.Catalogue:
     known = catalogue.read(operation.restic, source)
-    for sentence in known.unreadable():
+    for sentence in known.passed_over(backup):
         operation.context.warn(sentence)
     named = backup not in catalogue.CHOICES
     if source == operation.app and not (backup in known if named else known.entries):
@@ -261,16 +261,19 @@ def _restore(operation: Operation, request: Request, plan: Plan, held: locks.Hel
         with _timed(phases, "stage"), at(untouched=UNTOUCHED):
             accounts, staged = _stage(operation, request, plan)
         with _timed(phases, "stop"), at(stage="stop", untouched=UNTOUCHED):
+            operation.context.progress.begin("stop")
             stopped = _stop(operation, plan, journal)
         with _timed(phases, "safety"), at(stage="safety copy", untouched=UNTOUCHED):
             safety = _safety_copy(operation, request, plan)
         with _timed(phases, "swap"), at(stage="swap"):
             held.check()
+            operation.context.progress.begin("swap")
             _swap(plan, staged, journal)
     except BaseException as error:
         _undo(operation, journal, engines, error)
         raise
     with _timed(phases, "start"), at(untouched="The data are restored."):
+        operation.context.progress.begin("start")
         unfinished.complete(operation, journal, engines)
     unfinished.end(journal)
     return {
@@ -323,18 +326,23 @@ def _consumers(operation: Operation, plan: Plan) -> list[Consumer]:
     """What `stop` names, and what is found to use the live data that will be replaced."""
     found = list(plan.named)
     for engine in plan.replaced:
-        reach = engine.reach()
-        readable = plan.targets[engine.datastore.name].readable
-        usage = Usage(
-            hosts=reach.hosts,
-            port=reach.port,
-            database=reach.database,
-            container=reach.container,
-            paths=tuple(str(path) for path in reach.paths),
-            addresses=tuple(session.address for session in engine.sessions()) if readable else (),
-        )
-        found += consumers.find(operation.context, operation.application, usage)
+        with at(str(engine.datastore)):
+            found += consumers.find(operation.context, operation.application, _usage(engine, plan))
     return merged(found)
+
+
+def _usage(engine: Engine, plan: Plan) -> Usage:
+    """How clients would reach the live datastore, and who is connected to it."""
+    reach = engine.reach()
+    readable = plan.targets[engine.datastore.name].readable
+    return Usage(
+        hosts=reach.hosts,
+        port=reach.port,
+        database=reach.database,
+        container=reach.container,
+        paths=tuple(str(path) for path in reach.paths),
+        addresses=tuple(session.address for session in engine.sessions()) if readable else (),
+    )
 
 
 def _safety_copy(operation: Operation, request: Request, plan: Plan) -> str:
@@ -389,6 +397,11 @@ def _undo(operation: Operation, journal: Journal, engines: dict[str, Engine], er
             f"the restore could not be undone: {second} Its journal {journal.path} is kept, and services that were "
             "stopped stay stopped; run the restore again to settle it."
         )
+        if swapping and isinstance(error, Told):
+            error.untouched = (
+                error.untouched or "It could not be undone yet: the journal is kept, and services stay stopped."
+            )
+            error.hint = "Remove the cause, then run the restore again: it settles this one first."
         return
     unfinished.end(journal)
     if swapping and isinstance(error, Told):

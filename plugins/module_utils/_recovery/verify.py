@@ -52,7 +52,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
             operation.restic.settle()
             unfinished.refuse(context)
             known = catalogue.read(operation.restic, context.app)
-            for sentence in known.unreadable():
+            for sentence in known.passed_over(params["backup"]):
                 context.warn(sentence)
             entry = known.choose(params["backup"])
             manifest = catalogue.manifest_of(operation.restic, entry, context)

@@ -23,6 +23,7 @@ from .restic import Restic, Snapshot
 
 ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{6}$")
 CHOICES = ("latest", "latest_verified")
+SKEW = datetime.timedelta(minutes=10)  # that the clocks of machines with one repository may differ
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Entry:
     @property
     def hold(self) -> str:
         return "; ".join(self.holds.values())
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it is from the future: its machine's clock was wrong then, or this one's is now."""
+        return self.started > clock.now() + SKEW
 
     def age(self, now: datetime.datetime) -> int:
         return int((now - self.started).total_seconds())
@@ -99,12 +105,20 @@ class Catalogue:
         """A sentence for each manifest that cannot be understood."""
         return [f"backup {backup} is passed over: {why.what}" for backup, why in sorted(self.damaged.items())]
 
+    def passed_over(self, backup: str) -> list[str]:
+        """A sentence for each backup that a choice leaves out."""
+        ahead = [entry.id for entry in self.entries if entry.ahead] if backup in CHOICES else []
+        return self.unreadable() + [
+            f"backup {one} is passed over: it is from the future by this machine's clock ({clock.text(clock.now())})"
+            for one in ahead
+        ]
+
     def choose(self, backup: str, before: Optional[datetime.datetime] = None) -> Entry:
         """A backup by id, `latest` or `latest_verified`; or the newest one begun before a time.
-        Safety copies are chosen by their id only."""
+        Safety copies, and what is from the future, are chosen by their id only."""
         if backup not in CHOICES and before is None:
             return self.find(backup)
-        candidates = [entry for entry in self.entries if entry.kind != "safety" and entry.complete]
+        candidates = [entry for entry in self.entries if entry.kind != "safety" and entry.complete and not entry.ahead]
         if before is not None:
             candidates = [entry for entry in candidates if entry.started < before]
         if backup == "latest_verified":
@@ -118,19 +132,26 @@ class Catalogue:
     def _what_is_there(self) -> str:
         if not self.entries:
             return "The repository holds no backup of it. Check app, instance and repository.location."
+        ahead = sum(entry.ahead for entry in self.entries)
+        if ahead:
+            return f"{ahead} are from the future by this machine's clock ({clock.text(clock.now())}). Check it, or name one by its id."
         return f"There are {len(self.entries)} backups from {self.entries[-1].summary.started} to {self.entries[0].summary.started}."
 
 
 def read(restic: Restic, app: App, lock: bool = True) -> Catalogue:
     """List an application's backups: one restic call. When that fails, the repository is asked why."""
+    return build(app, snapshots(restic, app, lock))
+
+
+def snapshots(restic: Restic, app: App, lock: bool = True) -> list[Snapshot]:
+    """Everything of an application that the repository holds."""
     try:
-        listed = restic.snapshots(["day2", f"app={app.name}", f"instance={app.instance}"], lock)
+        return restic.snapshots(["day2", f"app={app.name}", f"instance={app.instance}"], lock)
     except (Busy, Unavailable):
         raise
     except OpsError:
         restic.config()
         raise
-    return build(app, listed)
 
 
 def build(app: App, snapshots: Sequence[Snapshot]) -> Catalogue:

@@ -112,7 +112,7 @@ class Case:
 
     def finish(self, running: Forked) -> Outcome:
         self.go()
-        return running.finish(120)
+        return running.finish(240)
 
     @property
     def restic_pid(self) -> int:
@@ -134,14 +134,14 @@ class Case:
 
     # A controller --------------------------------------------------------------------------------
 
-    def under_a_controller(self) -> tuple[int, int]:
+    def under_a_controller(self, **environment: str) -> tuple[int, int]:
         """The operation as the child of a process that waits for it, as Ansible does; ids of both, held in the middle."""
         self.shut_gate()
         note, arguments = self.gate / "module", self.world.arguments(self.module, **self.arguments)
         controller = os.fork()
         if controller == 0:
             try:
-                process = modules.start(self.module, arguments)
+                process = modules.start(self.module, arguments, env=environment)
                 note.with_suffix(".new").write_text(str(process.pid))
                 note.with_suffix(".new").rename(note)
                 process.communicate()

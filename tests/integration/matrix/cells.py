@@ -44,8 +44,14 @@ SITES = (
     Site("files", CONTAINER),
     Site("mariadb", HOST),
     Site("mariadb", CONTAINER),
+    Site("mysql", HOST),
+    Site("mysql", CONTAINER),
     Site("postgresql", HOST),
     Site("postgresql", CONTAINER),
+    Site("mongodb", HOST),
+    Site("mongodb", CONTAINER),
+    Site("redis", HOST),
+    Site("redis", CONTAINER),
 )
 
 
@@ -53,8 +59,7 @@ SITES = (
 class Fault:
     """One kind of fault. `name` is also its function in `matrix/faults.py`.
 
-    `ends`: how each operation must end; an operation that is not named is not run, `never` says why.
-    `says`: what the message of an error must hold, a regular expression. `of_data`: the message must name
+    `ends`: how each operation must end. `says`: what the message of an error must hold, a regular expression. `of_data`: the message must name
     the datastore, because the fault is in it.
     """
 
@@ -65,7 +70,7 @@ class Fault:
     of_data: bool = False
     servers_only: bool = False
     containers_only: bool = False
-    never: str = ""
+    at_host: bool = False  # run for the host only, because the place of the data makes no difference
 
 
 def _all(end: str) -> dict[str, str]:
@@ -75,7 +80,12 @@ def _all(end: str) -> dict[str, str]:
 FAULTS = (
     # The engine's own tool: the dump (producer) of a backup, the load of a verification or a restore.
     Fault(
-        "tool_dies_early", "tool dies early: an error before its first byte", _all(ERROR), "day2t says no", True, True
+        "tool_dies_early",
+        "tool dies early: an error before its first byte",
+        _all(ERROR),
+        "day2t says no|throwaway server",
+        True,
+        True,
     ),
     Fault(
         "tool_killed", "tool killed (SIGKILL) in the middle", _all(ERROR), r"killed|ended|lost|137|signal 9", True, True
@@ -105,9 +115,10 @@ FAULTS = (
         "restic killed while it stores the manifest, the proof, the safety copy",
         _all(ERROR),
         r"killed by signal 9",
+        at_host=True,
     ),
-    Fault("controller_gone", "controller gone in the middle (its pipes closed)", _all(WORKS)),
-    Fault("controller_hangs_up", "controller gone in the middle, and its terminal (SIGHUP)", _all(KILLED)),
+    Fault("controller_gone", "controller gone in the middle, and its terminal: the operation goes on", _all(WORKS)),
+    Fault("controller_hangs_up", "the same with the module run by itself, without its action plugin", _all(KILLED)),
     # Servers
     Fault(
         "server_down",
@@ -120,18 +131,25 @@ FAULTS = (
     Fault("server_stopped", "server stopped in the middle", _all(ERROR), "", True, True),
     Fault("container_removed", "container removed in the middle", _all(EITHER), "", False, False, True),
     # The store
-    Fault("store_gone", "network to the store cut before", _all(ERROR), "cannot be reached"),
-    Fault("store_cut", "network to the store cut in the middle, for good", _all(ERROR), "", False),
-    Fault("store_back", "network to the store cut in the middle, back after 3 s", _all(WORKS)),
-    Fault("store_full", "disk full in the store", _all(ERROR), r"no space left|MiB are free"),
-    Fault("store_password", "wrong password of the store", _all(ERROR), r"password of the repository .* is wrong"),
-    Fault("store_locked", "store locked by another restic", _all(ERROR), "is locked"),
+    Fault("store_gone", "network to the store cut before", _all(ERROR), "cannot be reached", at_host=True),
+    Fault("store_cut", "network to the store cut in the middle, for good", _all(ERROR), "", False, at_host=True),
+    Fault("store_back", "network to the store cut in the middle, back after 3 s", _all(WORKS), at_host=True),
+    Fault("store_full", "disk full in the store", _all(ERROR), r"no space left|MiB are free", at_host=True),
+    Fault(
+        "store_password",
+        "wrong password of the store",
+        _all(ERROR),
+        r"password of the repository .* is wrong",
+        at_host=True,
+    ),
+    Fault("store_locked", "store locked by another restic", _all(ERROR), "is locked", at_host=True),
     Fault(
         "data_altered",
         "data of a backup altered in the store",
         {BACKUP: WORKS, VERIFY: ERROR, RESTORE: ERROR},
         "is damaged",
         True,
+        at_host=True,
     ),
     Fault(
         "data_truncated",
@@ -139,6 +157,7 @@ FAULTS = (
         {BACKUP: WORKS, VERIFY: ERROR, RESTORE: ERROR},
         "is damaged",
         True,
+        at_host=True,
     ),
     Fault(
         "data_missing",
@@ -146,12 +165,14 @@ FAULTS = (
         {BACKUP: WORKS, VERIFY: ERROR, RESTORE: ERROR},
         "is damaged",
         True,
+        at_host=True,
     ),
     Fault(
         "data_forgotten",
         "snapshot of a backup's data removed by somebody else",
         {BACKUP: WORKS, VERIFY: ERROR, RESTORE: ERROR},
         "is not complete",
+        at_host=True,
     ),
     Fault(
         "manifest_altered",
@@ -159,24 +180,32 @@ FAULTS = (
         {BACKUP: WORKS, VERIFY: ERROR, RESTORE: ERROR},
         r"not what was (stored|backed up)",
         True,
+        at_host=True,
     ),
     # Disks, passwords, locks of the datastore and of the host
     Fault("data_disk_full", "disk full where the data are", _all(EITHER), r"space|full|Disk|disk|write|extend", True),
     Fault("state_disk_full", "disk full in the state directory", _all(EITHER), r"[Nn]o space left|cannot be written"),
     Fault("data_password", "wrong password of the database", _all(ERROR), r"password|refuses|authenticat", True, True),
-    Fault("data_locked", "data locked by another session", _all(EITHER), r"lock|use|wait", True, never="no locks"),
-    Fault("app_locked", "lock of the application held by a deployment", _all(ERROR), "the lock of .* is held by"),
-    Fault("two_at_once", "two runs at once: the second one", _all(ERROR), "the lock of .* is held by"),
+    Fault("data_locked", "data locked by another session", _all(EITHER), r"lock|use|wait", True),
+    Fault(
+        "app_locked",
+        "lock of the application held by a deployment",
+        _all(ERROR),
+        "the lock of .* is held by",
+        at_host=True,
+    ),
+    Fault("two_at_once", "two runs at once: the second one", _all(ERROR), "the lock of .* is held by", at_host=True),
     # Time
-    Fault("clock_ahead", "clock a year ahead during the run", _all(WORKS)),
+    Fault("clock_ahead", "clock a year ahead during the run", _all(WORKS), at_host=True),
     Fault(
         "clock_behind",
         "clock ten years behind during the run",
         {BACKUP: WORKS, VERIFY: ERROR, RESTORE: ERROR},
         "from the future",
+        at_host=True,
     ),
-    Fault("clock_jumps_ahead", "clock jumps a year ahead in the middle", _all(WORKS)),
-    Fault("clock_jumps_back", "clock jumps a day back in the middle", _all(WORKS)),
+    Fault("clock_jumps_ahead", "clock jumps a year ahead in the middle", _all(WORKS), at_host=True),
+    Fault("clock_jumps_back", "clock jumps a day back in the middle", _all(WORKS), at_host=True),
 )
 BY_NAME = {fault.name: fault for fault in FAULTS}
 
@@ -200,11 +229,13 @@ class Cell:
 NO_TOOL = "the collection reads and writes the data itself (SQLite), or restic does (files): there is no tool to fail"
 NO_SERVER = "there is no server"
 NO_CONTAINER = "the server is no container"
-NO_LOGIN = "files have no password"
-NO_LOCKS = "directories know no locks"
+NO_LOGIN = "there is no password"
+NO_LOCKS = "there are no locks that another session could hold"
+THROWAWAY = "what loads is a throwaway server of the collection's own, on the finished file: it starts or it does not"
+SAME = "the fault is in the store or on the target, where the place of the data makes no difference: see `host`"
 
 
-def why_not(site: Site, fault: Fault) -> str:
+def why_not(site: Site, operation: str, fault: Fault) -> str:
     """Why a fault cannot happen there; "" where it can."""
     if fault.containers_only and site.place != CONTAINER:
         return NO_CONTAINER
@@ -212,8 +243,13 @@ def why_not(site: Site, fault: Fault) -> str:
         if fault.name.startswith("tool_"):
             return NO_TOOL
         return NO_LOGIN if fault.name == "data_password" else NO_SERVER
-    if fault.name == "data_locked" and site.engine == "files":
+    if fault.name == "data_locked" and site.engine in ("files", "redis", "mongodb"):
         return NO_LOCKS
+    if fault.name.startswith("tool_") and site.engine == "redis" and operation != BACKUP:
+        # On the host it is a program that can be replaced.
+        return "" if fault.name == "tool_dies_early" and site.place == HOST else THROWAWAY
+    if fault.at_host and site.place != HOST:
+        return SAME
     return ""
 
 
@@ -224,7 +260,7 @@ def cells() -> list[Cell]:
         for site in SITES
         for fault in FAULTS
         for operation in OPERATIONS
-        if not why_not(site, fault) and operation in fault.ends
+        if not why_not(site, operation, fault)
     ]
 
 

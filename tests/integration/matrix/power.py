@@ -67,10 +67,6 @@ class Process:
         self._user, self._group = int(status["Uid"].split()[0]), int(status["Gid"].split()[0])
         self._started: subprocess.Popen[bytes] | None = None
 
-    @property
-    def address(self) -> str:
-        return "127.0.0.1"
-
     def stop(self) -> None:
         """Ask it to end; when it does not, kill it."""
         for number, seconds in ((self._signal, 15.0), (signal.SIGKILL, 10.0)):
@@ -113,6 +109,23 @@ class Process:
         return state in "ZX"
 
 
+class Own:
+    """A server of the tests that knows by itself how it is started (Redis overwrites its own command line)."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        if self._server.process.poll() is not None:
+            self._server.start()
+
+    def close(self) -> None:
+        pass
+
+
 def _listener(port: int) -> int:
     printed = subprocess.run(
         ["ss", "-H", "-ltnp", f"sport = :{port}"], capture_output=True, text=True, check=True
@@ -134,12 +147,6 @@ class Box:
         printed = subprocess.run(["docker", "inspect", self.name], capture_output=True, check=True).stdout
         found: dict[str, Any] = json.loads(printed)[0]
         return found
-
-    @property
-    def address(self) -> str:
-        """Where it is now: another one after each start."""
-        networks = self._inspect()["NetworkSettings"]["Networks"]
-        return next(str(one["IPAddress"]) for one in networks.values())
 
     @property
     def running(self) -> bool:
@@ -165,7 +172,7 @@ class Box:
                 environment=made["Config"]["Env"],
                 volumes=made["HostConfig"]["Binds"],
                 stop_signal=made["Config"].get("StopSignal"),
-                init=made["HostConfig"].get("Init"),
+                network=made["HostConfig"]["NetworkMode"],
                 detach=True,
             )
         finally:

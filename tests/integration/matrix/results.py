@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
+import inspect
 import json
 import subprocess
 import time
@@ -15,19 +17,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.integration.matrix import faults
 from tests.integration.matrix.cells import Cell
 
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / ".venv" / "results" / "faults"
-SOURCES = ("plugins/module_utils", "plugins/modules", "tests/integration/matrix")
+SHARED = ("case", "power", "subjects", "verdict", "worlds")  # modules of the matrix that every cell uses
 
 
-def fingerprint() -> str:
-    """Of what was tested and what tested it: a result with another one says nothing about this checkout."""
-    digest = hashlib.sha256()
-    for path in sorted(path for source in SOURCES for path in (ROOT / source).rglob("*.py")):
-        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+@functools.cache
+def _shared() -> bytes:
+    directory = Path(__file__).parent
+    private = [
+        inspect.getsource(one)
+        for name, one in sorted(vars(faults).items())
+        if name[0] == "_" and inspect.isfunction(one)
+    ]
+    return b"".join((directory / f"{name}.py").read_bytes() for name in SHARED) + "".join(private).encode()
+
+
+def fingerprint(cell: Cell) -> str:
+    """Of what tests a cell: a result with another one says nothing about it."""
+    function = inspect.getsource(faults.FUNCTIONS[cell.fault.name])
+    return hashlib.sha256(_shared() + f"{cell.fault!r}{function}".encode()).hexdigest()[:16]
 
 
 @dataclasses.dataclass
@@ -54,9 +66,9 @@ class Result:
 
 
 @contextlib.contextmanager
-def recorded(cell: Cell, sources: str) -> Iterator[Result]:
+def recorded(cell: Cell) -> Iterator[Result]:
     """The cell's result is written, however it ends."""
-    result, begun = Result(cell.id, sources=sources, commit=_commit()), time.monotonic()
+    result, begun = Result(cell.id, sources=fingerprint(cell), commit=_commit()), time.monotonic()
     try:
         yield result
         result.passed = True

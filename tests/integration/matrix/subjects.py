@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -24,14 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.matrix.cells import CONTAINER, HOST, Site
-from tests.integration.matrix.power import Box, Process, disk
-from tests.integration.support import mariadb, postgres
+from tests.integration.matrix.power import Box, Own, Process, disk
+from tests.integration.matrix.worlds import Files, Mongo, Redis, Served, SQLite
+from tests.integration.support import mariadb, mongo, mysql, postgres, redis
 from tests.integration.support.faults import wait_for
-from tests.integration.support.mariadb import Mariadb
-from tests.integration.support.postgres import Postgres
-from tests.integration.support.recovery import State, World, end_processes_of, tree_content, unique_app
-from tests.integration.support.servers import ServerWorld
-from tests.integration.support.sqlite import holder
+from tests.integration.support.recovery import State, World, end_processes_of, unique_app
 
 NOISE = 1 << 20  # bytes of what does not compress, in a blob of the repository by itself
 APP_DISK, STATE_DISK, STORE_DISK, SERVER_DISK = 128, 64, 384, 800  # MiB
@@ -45,7 +43,7 @@ class Subject:
     world: Any  # World, or what behaves like one
     base: Path
     earlier: dict[str, State] = dataclasses.field(default_factory=dict)
-    power: Process | Box | None = None  # over the server, or the application's container
+    power: Process | Own | Box | None = None  # over the server, or the application's container
     data_disk: Path = Path("/")
     wrong_login: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -71,6 +69,8 @@ class Subject:
             shutil.rmtree(self.world.root / name, ignore_errors=True)
         self.world.restic, self.world.extra, self.world.lock_timeout = "restic", {}, 2
         self.count += 1
+        if hasattr(self.world, "tidy"):
+            self.world.tidy()
         self.world.change(f"day {self.count}")
 
     @property
@@ -83,123 +83,22 @@ class Subject:
         self.power.stop()
 
     def start(self) -> None:
-        """Its server again, at whatever address, once it answers."""
+        """Its server again, once it answers."""
         assert self.power is not None
         self.power.start()
-        if isinstance(self.world, ServerWorld):
-            if isinstance(self.power, Box):
-                wait_for(lambda: self.power.address, 60, "an address")  # type: ignore[union-attr]
-                self.world.server = dataclasses.replace(self.world.server, host=self.power.address)
-            wait_for(self.answers, 90, "the server's answer")
+        wait_for(self.answers, 90, "the server's answer")
 
     def answers(self) -> bool:
+        server = getattr(self.world, "server", None)
         with contextlib.suppress(Exception):
-            return bool(self.world.server.databases())
+            if server is None:
+                return True
+            return bool(server.answers() if isinstance(server, redis.Server) else server.databases())
         return False
 
-    # Data that only one backup holds: what is damaged in the repository is this, and only this ---------
-
     def add_noise(self) -> None:
-        noise = os.urandom(NOISE)
-        if self.site.engine == "files":
-            self.world.add_upload("noise", noise)
-        elif self.site.engine == "sqlite":
-            with self.world.open() as connection:
-                connection.execute("INSERT INTO orders (item, photo) VALUES ('noise', ?)", (noise,))
-        else:
-            self.world.add_noise(noise)
-
-    def remove_noise(self) -> None:
-        if self.site.engine == "files":
-            (self.world.uploads / "noise").unlink()
-        elif self.site.engine == "sqlite":
-            with self.world.open() as connection:
-                connection.execute("DELETE FROM orders WHERE item = 'noise'")
-        else:
-            self.world.remove_noise()
-
-    def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Another session holds a lock on the data that nobody gets past."""
-        if self.site.engine == "sqlite":
-            return holder(self.world.database, "BEGIN EXCLUSIVE")
-        locked: contextlib.AbstractContextManager[None] = self.world.locked()
-        return locked
-
-
-# Worlds ------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass
-class Files(World):
-    """One directory and nothing else; on the host, or in a container's volume."""
-
-    volume: str = ""
-
-    def datastores(self) -> list[dict[str, Any]]:
-        where = {"volume": self.volume} if self.volume else {"paths": [str(self.uploads)]}
-        return [{"name": "uploads", "engine": "files", **where}]
-
-    @property
-    def uploads(self) -> Path:
-        return self.root / "app" if self.volume else self.root / "app" / "uploads"
-
-    def deploy(self) -> None:
-        (self.uploads / "2026").mkdir(parents=True, exist_ok=True)
-        self.add_upload("2026/one.bin", os.urandom(300_000))
-        self.add_upload("two.txt", "grün 🚲\n".encode())
-        (self.uploads / "link").symlink_to("two.txt")
-
-    def change(self, word: str) -> None:
-        self.add_upload(f"{word}.txt", word.encode() * 100)
-
-    def state(self) -> State:
-        return {"uploads": tree_content(self.uploads)}
-
-
-@dataclasses.dataclass
-class SQLite(World):
-    """The database in a directory that a container has at /app, where `container` says so."""
-
-    container: str = ""
-
-    def datastores(self) -> list[dict[str, Any]]:
-        main, uploads = super().datastores()
-        if self.container:
-            main = {"name": "main", "engine": "sqlite", "container": self.container, "path": "/app/data/main.db"}
-        return [main, uploads]
-
-    def deploy(self) -> None:
-        super().deploy()
-        with self.open() as connection:  # more than one read of the relay's
-            connection.execute("CREATE TABLE ballast (noise BLOB)")
-            connection.execute("INSERT INTO ballast VALUES (?)", (os.urandom(3 << 20),))
-
-
-@dataclasses.dataclass
-class Served(ServerWorld):
-    """The application on a MariaDB or PostgreSQL server, with a dump that fits into no pipe."""
-
-    def deploy(self) -> None:
-        super().deploy()
-        self.grow(6)
-
-    def add_noise(self, noise: bytes) -> None:
-        self.execute(f"INSERT INTO ballast VALUES (99, '{noise.hex()}')", self.name)
-
-    def remove_noise(self) -> None:
-        self.execute("DELETE FROM ballast WHERE id = 99", self.name)
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        with contextlib.closing(self.server.connect(self.name)) as connection:
-            if self.engine == "mariadb":
-                with connection.cursor() as cursor:
-                    cursor.execute("LOCK TABLES orders WRITE")
-                yield
-            else:
-                with connection.transaction():
-                    connection.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
-                    yield
+        """Data that only one backup holds: what is damaged in the repository is this, and only this."""
+        self.world.add_noise(os.urandom(NOISE))
 
 
 # Making them -------------------------------------------------------------------------------------
@@ -216,7 +115,7 @@ def made(site: Site) -> Iterator[Subject]:
         root.chmod(0o711)
         for name, size in (("app", APP_DISK), ("state", STATE_DISK), ("repository", STORE_DISK)):
             stack.enter_context(disk(root / name, size))
-        subject = MAKERS[site.engine](site, base, root, stack)
+        subject = MAKERS.get(site.engine, _server)(site, base, root, stack)
         stack.callback(end_processes_of, subject.world.key)
         subject.world.deploy()
         subject.world.create_repository()
@@ -257,27 +156,80 @@ def _application(stack: contextlib.ExitStack, mount: str) -> Box:
 
 def _server(site: Site, base: Path, root: Path, stack: contextlib.ExitStack) -> Subject:
     data = stack.enter_context(disk(base / "data", SERVER_DISK))
-    server = stack.enter_context(_SERVERS[(site.engine, site.place)](data))
-    world = Served(root, unique_app(), server=server, name=f"t{secrets.token_hex(4)}", lock_timeout=10)
+    network = f"day2t-net-{secrets.token_hex(4)}"  # of its own, so that a server started again has its address again
+    if site.place == CONTAINER or site.engine in ELSEWHERE:
+        _docker("network", "create", network)
+        stack.callback(_docker, "network", "rm", network)
+    server = stack.enter_context(_SERVERS[(site.engine, site.place)](data, network))
+    world = _world(site, root, server, stack)
     subject = Subject(site, world, base, data_disk=data)
-    if site.place == HOST:
-        subject.power = Process(server.port, signal.SIGINT if site.engine == "postgresql" else signal.SIGTERM)
+    container = getattr(server, "container", "") or getattr(server, "name", "") or server.options.get("container")
+    if site.engine in ELSEWHERE and site.place == HOST:
+        server, container = _with_tools_here(site.engine, server, stack), container
+        world.server = server
+    if container:
+        subject.power = Box(str(container))
+    elif site.engine == "redis":
+        subject.power = Own(server)
     else:
-        subject.power = Box(server.options["container"])
+        subject.power = Process(server.port, signal.SIGINT if site.engine == "postgresql" else signal.SIGTERM)
     stack.callback(subject.power.close)
-    subject.versions[site.engine] = str(server.value("SELECT VERSION()"))
+    subject.versions[site.engine] = _version(site, server)
     subject.wrong_login = {**server.options, "password": "not-the-password"}
     if site.engine == "postgresql":
         server.run("ALTER SYSTEM SET max_wal_size = '64MB'")  # so that old files of it do for what a load writes
         server.run("SELECT pg_reload_conf()")
         if site.place == HOST:  # by its socket it asks for none
-            subject.wrong_login = {
-                "host": "127.0.0.1",
-                "port": server.port,
-                "user": "postgres",
-                "password": "not-the-password",
-            }
+            login = {"host": "127.0.0.1", "port": server.port, "user": "postgres"}
+            subject.wrong_login = {**login, "password": "not-the-password"}
+    if site.engine == "mongodb":  # which keeps its data in PostgreSQL
+        as_admin = ("psql", "-q", "-h", "/run/mongodb", "-U", "ferret_admin", "-d", "postgres")
+        statements = ("-c", "ALTER SYSTEM SET max_wal_size = '64MB'", "-c", "SELECT pg_reload_conf()")
+        _docker("exec", "-u", "mongodb", str(container), *as_admin, *statements)
     return subject
+
+
+def _world(site: Site, root: Path, server: Any, stack: contextlib.ExitStack) -> World:
+    name = f"t{secrets.token_hex(4)}"
+    if site.engine == "redis":
+        world: World = Redis(root, unique_app(), server=server)
+        stack.callback(_remove_scratch_of, world)
+        return world
+    if site.engine == "mongodb":
+        return Mongo(root, unique_app(), server=server, name=name)
+    return Served(root, unique_app(), server=server, name=name, kind=site.engine)
+
+
+def _remove_scratch_of(world: Redis) -> None:
+    for name in redis.scratch_containers():
+        if name.startswith(world.scratch_prefix()):
+            _docker("rm", "-f", "-v", name)
+
+
+def _version(site: Site, server: Any) -> str:
+    if site.engine == "redis":
+        return str(server.client().info("server")["redis_version"])
+    if site.engine == "mongodb":
+        with server.database("admin") as database:
+            built = database.command("buildInfo")
+        return (
+            f"{built['version']} (FerretDB {built['ferretdb']['version']})" if "ferretdb" in built else built["version"]
+        )
+    found = re.search(r"\d+(\.\d+)+", str(server.value("SELECT VERSION()")))
+    return found[0] if found else ""
+
+
+def _with_tools_here(engine: str, server: Any, stack: contextlib.ExitStack) -> Any:
+    """The same server as one of another machine is reached: by its address, with the tools of this host."""
+    before = os.environ["PATH"]
+    stack.callback(os.environ.update, PATH=before)
+    if engine == "mongodb":
+        mongo.tools_on_path()
+        return mongo.from_host(server)
+    subprocess.run([mysql.ROOT / "tests" / "testbed" / "mysql-tools.sh"], check=True, timeout=300)
+    os.environ["PATH"] = f"{mysql.TOOLS}:{before}"
+    options = {"host": server.host, "port": server.port, "user": "root", "password": server.options["password"]}
+    return dataclasses.replace(server, kind="host", options=options)
 
 
 @contextlib.contextmanager
@@ -291,28 +243,41 @@ def _here(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _mariadb_here(data: Path) -> Iterator[Mariadb]:
+def _private(make: Callable[[], contextlib.AbstractContextManager[Any]], data: Path) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         with _here(data):
-            server = stack.enter_context(mariadb.host_server())
+            server = stack.enter_context(make())
         yield server
 
 
-@contextlib.contextmanager
-def _postgres_here(data: Path) -> Iterator[Postgres]:
-    with contextlib.ExitStack() as stack:
-        with _here(data):
-            server = stack.enter_context(postgres.host_server())
-        yield server
+def _mysql(data: Path, network: str) -> contextlib.AbstractContextManager[Any]:
+    return mysql.container_server(flags=("--network", network, "-v", f"{data}:/var/lib/mysql"))
 
 
-_SERVERS: dict[tuple[str, str], Callable[[Path], contextlib.AbstractContextManager[Any]]] = {
-    ("mariadb", HOST): _mariadb_here,
-    ("mariadb", CONTAINER): lambda data: mariadb.container_server(flags=("-v", f"{data}:/var/lib/mysql")),
-    ("postgresql", HOST): _postgres_here,
-    ("postgresql", CONTAINER): lambda data: postgres.container_server("-v", f"{data}:/var/lib/postgresql/data"),
+def _mongo(data: Path, network: str) -> contextlib.AbstractContextManager[Any]:
+    return mongo.container_server("--network", network, "-v", f"{data}:/data/db")
+
+
+ELSEWHERE = ("mysql", "mongodb")  # on the host are their tools only; the server is a machine of its own
+_SERVERS: dict[tuple[str, str], Callable[[Path, str], contextlib.AbstractContextManager[Any]]] = {
+    ("mariadb", HOST): lambda data, network: _private(mariadb.host_server, data),
+    ("mariadb", CONTAINER): lambda data, network: mariadb.container_server(
+        flags=("--network", network, "-v", f"{data}:/var/lib/mysql")
+    ),
+    ("postgresql", HOST): lambda data, network: _private(postgres.host_server, data),
+    ("postgresql", CONTAINER): lambda data, network: postgres.container_server(
+        "--network", network, "-v", f"{data}:/var/lib/postgresql/data"
+    ),
+    ("mysql", HOST): _mysql,
+    ("mysql", CONTAINER): _mysql,
+    ("mongodb", HOST): _mongo,
+    ("mongodb", CONTAINER): _mongo,
+    ("redis", HOST): lambda data, network: _private(lambda: redis.host_server(*redis.APPENDONLY), data),
+    ("redis", CONTAINER): lambda data, network: redis.container_server(
+        *redis.APPENDONLY, docker=("--network", network, "-v", f"{data}:/data")
+    ),
 }
-MAKERS = {"files": _files, "sqlite": _sqlite, "mariadb": _server, "postgresql": _server}
+MAKERS = {"files": _files, "sqlite": _sqlite}
 
 
 def _docker(*words: str) -> str:

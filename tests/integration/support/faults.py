@@ -65,6 +65,12 @@ def pause_after(size: int, pipe: Path) -> str:
     return f'rm -f {pipe}; mkfifo {pipe}; {{ head -c {size}; sleep 2; cat; }} < {pipe} & exec "$real" "$@" > {pipe}'
 
 
+def slow_input(rate: int, pipe: Path) -> str:
+    """restic gets its input at so many bytes per second."""
+    code = f"import os, time\nwhile data := os.read(0, {rate // 10}): os.write(1, data); time.sleep(0.1)"
+    return f'exec 3<&0; rm -f {pipe}; mkfifo {pipe}; python3 -c "{code}" <&3 >{pipe} & exec "$real" "$@" 3<&- <{pipe}'
+
+
 def any_file(directory: Path) -> str:
     return f'[ -n "$(ls -A {directory} 2>/dev/null | grep -v tmp)" ]'
 
@@ -204,7 +210,9 @@ def running_tools(key: str, tool: str) -> list[int]:
                 name = (directory / "comm").read_text().strip()
                 words = (directory / "cmdline").read_bytes()  # none yet while the kernel makes it
                 works = bool(words) and b"--version" not in words
-                if name == tool[:15] and works and mark in (directory / "environ").read_bytes():
+                # By its name, or by the library loader that was given it.
+                named = name == tool[:15] or (name.startswith("ld-linux") and f"/{tool}\0".encode() in words)
+                if named and works and mark in (directory / "environ").read_bytes():
                     found.append(int(directory.name))
     return found
 

@@ -113,7 +113,7 @@ def _objects(database: str) -> list[str]:
         "CREATE VIEW a_over AS SELECT z.id, c.id AS child FROM z_base z JOIN children c ON c.parent = z.id",
         f"CREATE VIEW m_named AS SELECT `{database}`.parents.id FROM `{database}`.parents",
         "CREATE SQL SECURITY INVOKER VIEW with_cte AS WITH few AS (SELECT id FROM parents LIMIT 3) SELECT * FROM few",
-        f"CREATE DEFINER = `{database}-other`@`10.1.%` VIEW b_others AS SELECT 1 AS one",
+        f"CREATE DEFINER = `{database}-other`@`10.1.%` VIEW b_others AS SELECT id, doubled(id) AS twice FROM parents WHERE id = 3",
         "CREATE TRIGGER second BEFORE INSERT ON parted FOR EACH ROW INSERT INTO log (what) VALUES ('second')",
         "CREATE TRIGGER first BEFORE INSERT ON parted FOR EACH ROW PRECEDES second INSERT INTO log (what) VALUES ('first')",
         "CREATE TRIGGER third BEFORE INSERT ON parted FOR EACH ROW FOLLOWS first INSERT INTO log (what) VALUES ('third')",

@@ -170,7 +170,7 @@ class World:
         }
         if module in ("backup", "backup_verify", "restore"):
             arguments["datastores"] = self.datastores()
-        if module == "app_lock":
+        if module in ("app_lock", "operation_info"):
             del arguments["repository"]
         return {**arguments, **self.extra, **more}
 
@@ -249,7 +249,7 @@ class World:
             directory = self.home / name
             found += [str(path) for path in directory.rglob("*")] if directory.is_dir() else []
         if self.home.is_dir():
-            known = {"lock.guard", "manifests", "scratch", "restores", "restic"}
+            known = {"lock.guard", "manifests", "operations", "scratch", "restores", "restic"}
             found += [str(path) for path in self.home.iterdir() if path.name not in known]
         found += [f"repository/locks/{name}" for name in self.locks()]
         return found

@@ -147,10 +147,12 @@ def host_server(*flags: str, program: str = "redis-server") -> Iterator[HostServ
 
 
 @contextlib.contextmanager
-def container_server(*flags: str, docker: Sequence[str] = (), image: str = IMAGE) -> Iterator[ContainerServer]:
+def container_server(
+    *flags: str, docker: Sequence[str] = (), image: str = IMAGE, program: str = "redis-server"
+) -> Iterator[ContainerServer]:
     """`flags` of the server, `docker` for docker run."""
     name = f"day2t-redis-{secrets.token_hex(4)}"
-    argv = ["docker", "run", "-d", "--name", name, *docker, image, *("redis-server", *SETTINGS)]
+    argv = ["docker", "run", "-d", "--name", name, *docker, image, program, *SETTINGS]
     subprocess.run([*argv, *(flags or NO_PERSISTENCE)], check=True, stdout=subprocess.DEVNULL, timeout=120)
     try:
         server = ContainerServer(name, image)
@@ -348,6 +350,22 @@ PLACES = [
     pytest.param("redis_on_host", marks=pytest.mark.redis),
     pytest.param("redis_in_container", marks=[pytest.mark.redis, pytest.mark.docker]),
 ]
+
+
+# For what does not depend on where the server is: the other one's turn is in the long matrix only.
+ON_HOST = pytest.mark.parametrize(
+    "redis_world",
+    ["redis_on_host", pytest.param("redis_in_container", marks=[pytest.mark.docker, pytest.mark.full])],
+    indirect=True,
+)
+IN_CONTAINER = pytest.mark.parametrize(
+    "redis_world",
+    [
+        pytest.param("redis_on_host", marks=pytest.mark.full),
+        pytest.param("redis_in_container", marks=pytest.mark.docker),
+    ],
+    indirect=True,
+)
 
 
 @pytest.fixture(params=PLACES)

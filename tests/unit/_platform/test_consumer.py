@@ -71,6 +71,23 @@ def test_a_container_whose_variables_mean_something_else_does_not(env: dict[str,
     assert reason(env, IN_CONTAINER) == ""
 
 
+@pytest.mark.parametrize(
+    ("env", "uses"),
+    [
+        ({"MONGODB_URI": "mongodb://u:p@db/shop?authSource=admin"}, True),
+        ({"MONGODB_URI": "mongodb://u:p@other:27017,db:27017/shop"}, True),
+        ({"MONGO_URL": "mongodb://root:p@db:27017/admin"}, True),
+        ({"MONGO_URL": "mongodb://root:p@db:27017/?authSource=admin"}, True),
+        ({"MONGO_HOST": "db"}, True),
+        ({"MONGO_URL": "mongodb://u:p@db/another"}, False),
+        ({"MONGO_URL": "mongodb://u:p@db:27018/shop"}, False),
+        ({"DATABASE_URL": "mysql://u:p@db/shop"}, False),
+    ],
+)
+def test_who_uses_a_mongodb_server(env: dict[str, str], uses: bool) -> None:
+    assert bool(reason(env, Usage(hosts=SERVER.names, port=27017, database="shop", container=SERVER.id))) is uses
+
+
 def test_names_count_only_on_a_shared_network() -> None:
     env = {"DATABASE_URL": "mysql://u:p@db/booking"}
     assert reason(env, IN_CONTAINER, network="another") == ""

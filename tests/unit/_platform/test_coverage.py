@@ -125,6 +125,17 @@ def test_a_server_elsewhere_that_is_described_is_covered_at_its_port_only() -> N
     assert findings([web], Covered(hosts=(("db.example.org", None),))) == []
 
 
+def test_a_mongodb_url_is_covered_by_its_datastore() -> None:
+    web = container("web", env={"MONGODB_URI": "mongodb://u:p@m1.example.org,m2.example.org:27018/shop?replicaSet=rs0"})
+    both = (("m1.example.org", 27017), ("m2.example.org", 27018))
+    assert findings([web], Covered(hosts=both)) == []
+    assert names(findings([web], Covered(hosts=both[:1]))) == {("server", "m2.example.org:27018")}
+    server = container("mongo", image="mongo:7")
+    inside = container("web", env={"MONGODB_URI": "mongodb://u:p@mongo/shop?authSource=admin"})
+    assert names(findings([inside, server])) == {("server", "mongo")}
+    assert findings([inside, server], Covered(containers=(server.id,))) == []
+
+
 def test_a_server_in_another_project_is_found_and_covered_by_its_container() -> None:
     shared = container("pg", project="shared", image="postgres:15")
     web = container("web", env={"DATABASE_URL": "postgresql://u:p@pg/x"})

@@ -34,6 +34,15 @@ from ansible_collections.day2.ops.plugins.module_utils._platform.pointers import
             [Pointer("DSN", h, None, "postgresql", database="x") for h in ("h1", "h2")],
         ),
         (
+            {"MONGODB_URI": "mongodb://u:p@m1:27018,m2,m3/shop?replicaSet=rs0&authSource=admin"},
+            [
+                Pointer("MONGODB_URI", "m1", 27018, "mongodb", database="shop"),
+                *(Pointer("MONGODB_URI", m, None, "mongodb", database="shop") for m in ("m2", "m3")),
+            ],
+        ),
+        ({"MONGO_URL": "mongodb://u:p@m1/admin"}, [Pointer("MONGO_URL", "m1", None, "mongodb")]),
+        ({"MONGO_HOST": "m1"}, [Pointer("MONGO_HOST", "m1", None, "mongodb")]),
+        (
             {"AWS_ENDPOINT_URL_S3": "https://s3.example.org"},
             [Pointer("AWS_ENDPOINT_URL_S3", "s3.example.org", None, "s3")],
         ),

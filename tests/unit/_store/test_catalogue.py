@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 
 import pytest
+from ansible_collections.day2.ops.plugins.module_utils._core import clock
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import Refused
 from ansible_collections.day2.ops.plugins.module_utils._core.model import App
 from ansible_collections.day2.ops.plugins.module_utils._store import catalogue
@@ -18,6 +19,11 @@ from ansible_collections.day2.ops.plugins.module_utils._store.restic import Snap
 from tests.unit._store.test_manifest import MANIFEST
 
 APP = App("booking", "production")
+
+
+@pytest.fixture(autouse=True)
+def today(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: datetime.datetime(2026, 11, 25, tzinfo=clock.UTC))
 
 
 def snapshots(
@@ -67,6 +73,22 @@ def test_latest_is_not_the_safety_copy() -> None:
     known = catalogue.build(APP, OLD + NEW + SAFETY)
     assert known.choose("latest").id == "20261121T000000Z-bbbbbb"
     assert known.choose("20261122T000000Z-cccccc").kind == "safety"
+
+
+def test_latest_is_not_from_the_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup that was made while the clock was wrong would be the latest one until its time has come."""
+    known = catalogue.build(APP, OLD + NEW)
+    monkeypatch.setattr(clock, "now", lambda: datetime.datetime(2026, 11, 20, 23, 45, tzinfo=clock.UTC))
+    assert known.choose("latest").id == "20261120T000000Z-aaaaaa"
+    (sentence,) = known.passed_over("latest")
+    assert "20261121T000000Z-bbbbbb is passed over: it is from the future" in sentence
+    assert known.passed_over("20261121T000000Z-bbbbbb") == []
+    assert known.choose("20261121T000000Z-bbbbbb").ahead
+    monkeypatch.setattr(clock, "now", lambda: datetime.datetime(2026, 11, 20, 23, 55, tzinfo=clock.UTC))
+    assert known.choose("latest").id == "20261121T000000Z-bbbbbb", "clocks of two machines differ a little"
+    monkeypatch.setattr(clock, "now", lambda: datetime.datetime(1970, 1, 1, tzinfo=clock.UTC))
+    with pytest.raises(Refused, match=r"2 are from the future by this machine's clock \(1970"):
+        known.choose("latest")
 
 
 def test_before_looks_back_in_time() -> None:

@@ -23,7 +23,7 @@ from ..._platform import access as ways
 from ..._platform.access import Access
 from ..._platform.application import Application
 from ..base import Chosen, DumpOptions, Reach, Session, Target
-from . import accounts, catalog, connection, fingerprint, snapshot, staging, swapping
+from . import accounts, catalog, connection, fingerprint, oplog, snapshot, staging, swapping
 from .connection import PORT, CommandError, Mongo
 from .tools import DUMP, Tools
 
@@ -46,6 +46,7 @@ class MongoDB:
         "password_url": {"type": "str", "no_log": False},
         "auth_database": {"type": "str"},
         "replica_set": {"type": "str"},
+        "oplog": {"type": "bool"},
         "tls": {"type": "bool"},
         "tls_ca": {"type": "path"},
         "connect_retries": {"type": "int"},
@@ -75,6 +76,10 @@ class MongoDB:
     @property
     def newest(self) -> Optional[Mapping[str, str]]:
         return self.datastore.options.get("newest")
+
+    @property
+    def uses_oplog(self) -> bool:
+        return bool(self.datastore.options.get("oplog"))
 
     @functools.cached_property
     def access(self) -> Access:
@@ -151,6 +156,8 @@ class MongoDB:
             unknown = sorted(set(options.exclude_tables) - {str(one["name"]) for one in found})
             if unknown:
                 raise Refused(f"exclude_tables names {unknown[0]}, which is no collection of {self.database}")
+            if self.uses_oplog:
+                oplog.check(mongo)
             facts, warnings = accounts.read(mongo)
             size = mongo.command("dbStats").get("dataSize", 0)
         return Description(
@@ -174,8 +181,9 @@ class MongoDB:
 
     def reach(self) -> Reach:
         access = self.access
+        members = () if access.container else (host for host, port in self._way().hosts)  # of a replica set
         return Reach(
-            hosts=access.hosts,
+            hosts=tuple(dict.fromkeys((*access.hosts, *members))),
             port=access.port or self.datastore.options.get("port") or PORT,
             database=self.database,
             container=access.container,

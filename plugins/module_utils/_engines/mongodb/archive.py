@@ -16,7 +16,7 @@ import hashlib
 import io
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Optional
 
 from ..._core import drivers
@@ -74,9 +74,9 @@ class Archive:
 
     @property
     def whole(self) -> bool:
-        """Whether everything that the prelude names has come to its end."""
+        """Whether everything that the prelude names, and all else that was begun, has come to its end."""
         between = self._current is None and not self._rest and not self._skip
-        return self._begun and not self._prelude and between and self._closed >= set(self.metadata)
+        return self._begun and not self._prelude and between and self._closed >= set(self.documents)
 
     def checksum(self, namespace: Namespace) -> Optional[str]:
         return checksum(self._sums.get(namespace, 0)) if self._full else None
@@ -204,13 +204,18 @@ def _decoded(document: memoryview) -> dict[str, Any]:
 
 
 class Watched(io.RawIOBase):
-    """A dump's output that an `Archive` reads along; `ended` is called at its end."""
+    """A dump's output that an `Archive` reads along; `more` follows it, `ended` is called at its end."""
 
-    def __init__(self, source: Any, archive: Archive, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, source: Any, archive: Archive, ended: Callable[[], None], more: Callable[[], Iterator[bytes]]
+    ) -> None:
         super().__init__()
         self._source = source
         self._archive = archive
         self._ended = ended
+        self._more = more
+        self._pieces: Optional[Iterator[bytes]] = None  # of what follows
+        self._rest = b""
 
     def readable(self) -> bool:
         return True
@@ -219,9 +224,23 @@ class Watched(io.RawIOBase):
         return int(self._source.fileno())
 
     def readinto(self, buffer: Any) -> int:
-        count = int(self._source.readinto1(buffer))
+        count = int(self._source.readinto1(buffer)) if self._pieces is None else 0
+        count = count or self._followed(buffer)
         if count:
             self._archive.feed(memoryview(buffer)[:count])
         else:
             self._ended()
+        return count
+
+    def _followed(self, buffer: Any) -> int:
+        if self._pieces is None:
+            self._pieces = self._more()
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = piece
+        count = min(len(self._rest), len(buffer))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
         return count

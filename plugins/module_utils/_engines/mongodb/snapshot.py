@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Optional, cast
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any, Optional, cast
 
 from ..._core.errors import OpsError, Unavailable
 from ..._core.model import Fingerprint, Json, TableFingerprint
 from ..._core.process import Child
 from ..base import DumpOptions
-from . import catalog, fingerprint, tools
+from . import catalog, fingerprint, oplog, tools
 from .archive import Archive, Watched, ends_whole
 from .connection import Mongo
 from .names import is_scratch
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 class DumpProducer:
     """The running mongodump."""
 
-    def __init__(self, engine: MongoDB, child: Child, archive: Archive) -> None:
+    def __init__(self, engine: MongoDB, child: Child, archive: Archive, more: Callable[[], Iterator[bytes]]) -> None:
         self._engine = engine
         self._child = child
         self.over = threading.Event()  # no more of it will come
-        self._stdout = Watched(child.stdout, archive, self.over.set)
+        self._more = more
+        self._stdout = Watched(child.stdout, archive, self.over.set, self._after)
 
     @property
     def stdout(self) -> IO[bytes]:
@@ -43,6 +44,9 @@ class DumpProducer:
         if rc != 0:
             raise tools.explain_dump(self._child, rc)
         return {tools.DUMP: rc}
+
+    def _after(self) -> Iterator[bytes]:
+        return self._more() if self._child.wait() == 0 else iter(())
 
     def kill(self) -> None:
         self._child.kill()
@@ -79,13 +83,18 @@ class MongoSnapshot:
         strays = [name for name in strays if not name.startswith(prefix)]
         self.flags = tuple(tools.dump_flags(engine.database, prefix, [*options.exclude_tables, *strays]))
         self._before: dict[str, tuple[Optional[int], ...]] = {}
+        self._since: Any = None  # where the oplog ended when the dump began
+        self._touched: dict[str, list[int]] = {}  # by the operations that follow the dump: added, removed
+        self._followed = 0  # bytes of them
 
     def dump(self) -> DumpProducer:
         with self._engine.session() as mongo:
             self._before = self._marks(mongo)
+            if self._engine.uses_oplog:
+                self._since = oplog.newest(mongo)
         child = self._engine.tools.spawn([tools.DUMP, *self.flags])
         child.stdin.close()
-        self._producer = DumpProducer(self._engine, child, self._archive)
+        self._producer = DumpProducer(self._engine, child, self._archive, self._written_meanwhile)
         return self._producer
 
     def fingerprint(self) -> Fingerprint:
@@ -107,14 +116,34 @@ class MongoSnapshot:
             for name, one in held.items()
             if one.kind != catalog.VIEW
         }
-        self._warn_of_moved(tables)
+        if self._since is None:
+            self._warn_of_moved(tables)
+        else:
+            self.facts["oplog"] = {"bytes": self._followed, "documents": sum(one.rows for one in tables.values())}
+            tables.update({name: oplog.ranged(tables[name], *counted) for name, counted in self._touched.items()})
         tables.update({one.name: TableFingerprint(0) for one in self._excluded if one.kind != catalog.VIEW})
         return Fingerprint(
             level=self._options.level,
             tables=tables,
             objects=fingerprint.objects([*held.values(), *self._excluded]),
-            newest=self._newest.value if self._newest else None,
+            newest=self._newest_value(),
         )
+
+    def _written_meanwhile(self) -> Iterator[bytes]:
+        if self._since is None:
+            return
+        with self._engine.session() as mongo:
+            until = oplog.newest(mongo)
+            found = oplog.operations(mongo, self._since, until, self._options.exclude_tables)
+            for piece in oplog.block(found, self._touched):
+                self._followed += len(piece)
+                yield piece
+
+    def _newest_value(self) -> Optional[str]:
+        wanted = self._engine.newest
+        if wanted is None or self._newest is None or wanted["table"] in self._touched:
+            return None  # what the operations make of it is known when they are done again
+        return self._newest.value
 
     def complete(self, head: bytes, end: bytes) -> bool:
         return self._archive.whole and (ends_whole(head, end) or not self._archive.metadata)

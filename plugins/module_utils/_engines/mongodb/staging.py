@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Optional, cast
 
 from ..._core.errors import OpsError, Refused
 from ..._core.model import Fingerprint, Part, TableFingerprint
 from ..._core.process import Child
-from . import catalog, fingerprint, tools
+from . import catalog, fingerprint, oplog, tools
 from .catalog import VIEW, Definition
 from .connection import Mongo
 from .names import within
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from . import MongoDB
 
 _FORBIDDEN = ("$out", "$merge")
+_IN_MEMORY = 32 << 20  # bytes of operations that are kept without a file
 
 
 def held(part: Part) -> list[Definition]:
@@ -62,6 +65,44 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(one) for one in version.split(".")[:2] if one.isdigit())
 
 
+class Split:
+    """A pipe for the archive alone; the operations behind it are kept until it is loaded. None: there are none."""
+
+    def __init__(self, pipe: IO[bytes], limit: Optional[int], directory: Path) -> None:
+        self._pipe = pipe
+        self._left = limit
+        where = str(directory) if directory.is_dir() else None
+        self._kept = None
+        if limit is not None:
+            self._kept = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, dir=where)  # noqa: SIM115  # `rest` closes it
+
+    def write(self, data: Any) -> int:
+        if self._left is None or self._kept is None:
+            return self._pipe.write(data)
+        mine = memoryview(data)[: self._left]
+        if len(mine):
+            self._pipe.write(mine)
+            self._left -= len(mine)
+        self._kept.write(memoryview(data)[len(mine) :])
+        return len(data)
+
+    def flush(self) -> None:
+        self._pipe.flush()
+
+    def fileno(self) -> int:
+        return self._pipe.fileno()
+
+    def close(self) -> None:
+        self._pipe.close()
+
+    def rest(self) -> bytes:
+        if self._kept is None:
+            return b""
+        self._kept.seek(0)
+        with self._kept:
+            return self._kept.read()
+
+
 class RestoreLoader:
     """The running mongorestore; indexes and what the backup holds no documents of come after it."""
 
@@ -70,19 +111,26 @@ class RestoreLoader:
         self._child = child
         self._part = part
         self._scratch = scratch
+        kept = part.facts.get("oplog", {})
+        rows = sum(table.rows for table in part.fingerprint.tables.values())
+        self._expected = int(kept.get("documents", rows))
+        self._stdin = Split(child.stdin, part.bytes - int(kept["bytes"]) if kept else None, engine.context.home)
 
     @property
     def stdin(self) -> IO[bytes]:
-        return self._child.stdin
+        return cast("IO[bytes]", self._stdin)
 
     def finish(self) -> None:
         with contextlib.suppress(OSError):  # it may have ended; its exit code says why
-            self._child.stdin.close()
-        expected = sum(table.rows for table in self._part.fingerprint.tables.values())
+            self._stdin.close()
+        expected = self._expected
         error = tools.explain_load(self._child, self._child.wait(), expected)
         if error is not None:
             raise error
         with self._engine.session() as mongo:
+            if self._part.facts.get("oplog"):
+                names = {one.name: within(self._scratch, one.name, mongo.name) for one in collections(self._part)}
+                oplog.replay(mongo, oplog.read(self._stdin.rest()), names)
             _complete(mongo, self._part, self._scratch)
 
     def kill(self) -> None:

@@ -15,7 +15,7 @@ from typing import Optional
 
 from ..._core.errors import OpsError, ToolFailed, Unavailable
 from ..._core.place import Place
-from ..._core.process import Child, failed
+from ..._core.process import Child, ending, failed
 from .connection import Way
 from .names import is_long, pattern, within
 
@@ -103,7 +103,7 @@ def explain_dump(child: Child, rc: int) -> OpsError:
         return Unavailable(
             f"{DUMP} lost its connection to the server: {said}", hint="Did the server or its container stop?"
         )
-    return failed(child.argv, rc, child.stderr_tail, what=f"{DUMP} ended with {rc}: {said}")
+    return failed(child.argv, rc, child.stderr_tail, what=f"{DUMP} {ending(rc)}: {said}")
 
 
 def _why(stderr: str) -> str:
@@ -123,11 +123,12 @@ def load_flags(source: str, target: str, scratch: str, collections: Sequence[str
     """
     flags = ["--archive", "--noIndexRestore", "--bypassDocumentValidation", f"--nsInclude={pattern(source)}.*"]
     flags += [f"--nsExclude={pattern(f'{source}.{name}')}" for name in without]
-    for name in collections:  # the first rule that fits counts
+    flags += [f"--nsFrom={pattern(source)}.*", f"--nsTo={pattern(f'{target}.{scratch}')}_*"]
+    for name in collections:  # the last rule that fits counts
         if is_long(scratch, name, target):
             flags.append(f"--nsFrom={pattern(f'{source}.{name}')}")
             flags.append(f"--nsTo={pattern(f'{target}.{within(scratch, name, target)}')}")
-    return [*flags, f"--nsFrom={pattern(source)}.*", f"--nsTo={pattern(f'{target}.{scratch}')}_*"]
+    return flags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +149,7 @@ def explain_load(child: Child, rc: int, expected: int) -> Optional[OpsError]:
     stderr = child.stderr_tail
     said = loaded(stderr)
     if rc != 0:
-        return failed(child.argv, rc, stderr, what=f"loading ended at: {_why(stderr)}")
+        return failed(child.argv, rc, stderr, what=f"{RESTORE} {ending(rc)}: {_why(stderr)}")
     if said.failures is None:
         return failed(child.argv, rc, stderr, what=f"{RESTORE} did not say how many documents it restored")
     if said.failures:

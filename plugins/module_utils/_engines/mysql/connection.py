@@ -24,6 +24,7 @@ ACCESS_DENIED, NO_AUTH = 1045, 1698
 DATABASE_DENIED, NO_DATABASE = 1044, 1049
 TABLE_DENIED, NO_TABLE, LOCK_TIMEOUT = 1142, 1146, 1205
 DEFINITION_CHANGED = 1412
+UNKNOWN_VARIABLE = 1193
 NO_THREAD = 1094
 _GONE = (2006, 2013, 1927)  # the connection was lost, or killed
 _ACCOUNT = {1820: "its password has expired", 1862: "its password has expired", 4151: "the account is locked"}
@@ -118,7 +119,7 @@ def connect(
     options: dict[str, Any] = (
         {"unix_socket": access.socket} if access.socket else {"host": access.host, "port": access.port}
     )
-    if flavour.name == "mysql" and not access.socket and pymysql.VERSION < (1, 2):
+    if flavour.name == "mysql" and pymysql.VERSION < (1, 2):
         options["ssl"] = _unverified()  # newer ones use TLS by themselves where the server offers it
     try:
         with acting_as(None if access.container else run_as):
@@ -175,6 +176,11 @@ def _refused(error: Any, flavour: Flavour, access: Access, database: Optional[st
         return Unavailable(
             f'the user "{user}" may not use the database "{database}", or it does not exist ({code})',
             hint=f"GRANT the user its privileges on {name(database or '')}.*, or check the name.",
+        )
+    if code == UNKNOWN_VARIABLE:
+        return Refused(
+            f"the server at {where(access)} is not {flavour.title}, or a version that is too old: {message} ({code})",
+            hint="Name its engine in the datastore.",
         )
     if code < 2000 and code != 0:
         return Refused(f"{server} does not let us in: {message} ({code})")

@@ -171,7 +171,7 @@ MYSQL = Flavour(
     digest="SHA2({}, 256)",  # from 9.6 on, MD5 is a component that has to be installed
     leaves_rows_out=False,
     own_modes=("TIME_TRUNCATE_FRACTIONAL",),
-    definer_privilege="SET_ANY_DEFINER and ALLOW_NONEXISTENT_DEFINER (before 8.2: SET_USER_ID)",
+    definer_privilege="SET_ANY_DEFINER and ALLOW_NONEXISTENT_DEFINER (before 8.2: SET_USER_ID), and SYSTEM_USER like theirs",
     bodies_privilege="SHOW_ROUTINE ON *.*",
 )
 

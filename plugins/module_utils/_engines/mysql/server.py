@@ -91,9 +91,10 @@ class SqlServer:
     @functools.cached_property
     def tools(self) -> Tools:
         socket, tls = None, False
-        if self.access.container is not None:
+        inside = self.access.container is not None
+        if inside or self.access.tool_socket:
             with self.session() as sql:
-                socket = own_socket(sql)
+                socket = own_socket(sql) if inside else None
                 tls = self.flavour.name == "mysql" and wants_tls(sql)
         return Tools(self.flavour, self.access, socket, self.datastore.options.get("run_as"), tls)
 

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Optional, cast
 
 from ..._core.errors import Busy, OpsError, Unavailable
 from ..._core.model import Fingerprint, Json, TableFingerprint
-from ..._core.process import Child, failed
+from ..._core.process import Child, ending, failed
 from ..base import DumpOptions
 from . import consistent, describe, fingerprint, tools
 from .catalog import Table
@@ -100,7 +100,7 @@ def kill_session(sql: Sql, session: int) -> None:
 def explain(argv: tuple[str, ...], rc: int, stderr: str, tool: str) -> OpsError:
     """Why the tool failed, in words."""
     last = stderr.splitlines()[-1] if stderr else "no message"
-    error = failed(argv, rc, stderr, what=f"{tool} ended with {rc}: {last}")
+    error = failed(argv, rc, stderr, what=f"{tool} {ending(rc)}: {last}")
     codes = set(re.findall(r"(?:\(|[Ee]rror:? )(\d{4})\b", stderr))
     if codes & {"1412", "1146"}:
         return Busy(

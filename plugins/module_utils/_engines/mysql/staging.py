@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Optional, cast
 
 from ..._core.errors import OpsError, Refused, ToolFailed, Unavailable
 from ..._core.model import Fingerprint, Part, TableFingerprint
-from ..._core.process import Child, failed
+from ..._core.process import Child, ending, failed
 from ..base import DumpOptions
 from . import catalog, change, definitions, describe, fingerprint
 from .connection import Sql, SqlError, name
@@ -30,6 +30,8 @@ _SQL_MODE = (
     b"/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;",
     b"/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES' */;",
 )
+# What a table of an older or less strict server may lack: a primary key, an index that is unique below a foreign key.
+_IN_THE_WAY = ("sql_require_primary_key", "sql_generate_invisible_primary_key", "restrict_fk_on_non_standard_key")
 PACKET = 1 << 30  # the most that the server allows
 _HINTS = (
     ("(1227)", "The restoring user needs {definer_privilege}, to make objects of other definers."),
@@ -165,13 +167,12 @@ def init_command(logged: bool, more: Sequence[str] = ()) -> str:
 def _as_they_were(server: SqlServer, sql: Sql) -> list[str]:
     """Settings of MySQL under which tables would not be loaded as they are in the dump, off where this user may."""
     off = []
-    for variable in ("sql_require_primary_key", "sql_generate_invisible_primary_key"):
-        if server.flavour.name == "mysql" and sql.execute(f"SHOW VARIABLES LIKE '{variable}'")[:1] == [
-            (variable, "ON")
-        ]:
-            with contextlib.suppress(SqlError):
-                sql.execute(f"SET SESSION {variable} = 0")
-                off.append(f"{variable}=0")
+    if server.flavour.name == "mysql":
+        for variable in _IN_THE_WAY:
+            if sql.execute(f"SHOW VARIABLES LIKE '{variable}'")[:1] == [(variable, "ON")]:
+                with contextlib.suppress(SqlError):
+                    sql.execute(f"SET SESSION {variable} = 0")
+                    off.append(f"{variable}=0")
     return off
 
 
@@ -211,7 +212,8 @@ def _explain(child: Child, rc: int, flavour: Flavour) -> OpsError:
     hint = next((hint for mark, hint in _HINTS if mark in stderr), "").format(**dataclasses.asdict(flavour))
     if "ERROR 2013" in stderr or "ERROR 2002" in stderr:
         return Unavailable(f"the connection to the server was lost while loading: {lines[-1]}")
-    error: ToolFailed = failed(child.argv, rc, stderr, what=f"loading ended at: {lines[-1]}", hint=hint)
+    what = f"loading ended at: {lines[-1]}" if stderr else f"{flavour.client} {ending(rc)} while it loaded"
+    error: ToolFailed = failed(child.argv, rc, stderr, what=what, hint=hint)
     return error
 
 

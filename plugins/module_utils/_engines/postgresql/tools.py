@@ -13,7 +13,7 @@ from typing import Optional
 
 from ..._core.errors import Refused, ToolFailed, Unavailable
 from ..._core.place import HostPlace, Place
-from ..._core.process import Child, failed
+from ..._core.process import Child, ending, failed
 from ..._platform.access import Access
 from .connection import CONNECT_TIMEOUT, KEEPALIVES
 from .names import conninfo, major, numbers
@@ -160,5 +160,4 @@ def reason(stderr: str) -> str:
 
 def failure(program: str, child: Child, rc: int, hint: str) -> ToolFailed:
     """The error for a tool that failed; it may have run inside `docker exec`, which is not what failed."""
-    ended = f"was killed by signal {-rc}" if rc < 0 else f"ended with {rc}"
-    return failed(child.argv, rc, child.stderr_tail, f"{program} {ended}: {reason(child.stderr_tail)}", hint)
+    return failed(child.argv, rc, child.stderr_tail, f"{program} {ending(rc)}: {reason(child.stderr_tail)}", hint)

@@ -192,12 +192,14 @@ class Server:
                 stderr_tail=tail,
                 hint="Is memory short on this host? Run it again.",
             )
-        reason = next((line for line in said if "Internal error" in line or "Guru" in line), said[0] if said else "")
+        if not loading:
+            return OpsError(f"{label} does not start: {said[-1] if said else 'it says nothing'}", stderr_tail=tail)
+        reason = next((line for line in said if "Internal error" in line or "Guru" in line), said[0])
         if "module" in tail:
             return Refused(f"the data hold keys of a module that {label} has not loaded: {reason}", stderr_tail=tail)
         if "RDB format version" in tail:
             return Refused(f"the RDB file is of a newer version than {label}: {reason}", stderr_tail=tail)
-        return Mismatch(f"{label} cannot load the RDB file: {reason or 'it says nothing'}", stderr_tail=tail)
+        return Mismatch(f"{label} cannot load the RDB file: {reason}", stderr_tail=tail)
 
     def stop(self) -> None:
         """End it; nothing happens where it does not run."""

@@ -3,14 +3,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The fault matrix: every engine at every place, every operation, every fault; what must be true afterwards is.
 
-The cells are data (`matrix/cells.py`), a fault is one function (`matrix/faults.py`), and what must hold after
-each of them is the same (`matrix/verdict.py`). docs/faults.md is written from the results.
+The cells are data (`cells.py`), a fault is one function (`faults.py`), and what must hold after each of them is
+the same (`verdict.py`). docs/faults.md is written from the results. Each engine has a test file of its own, so
+that workers share the work.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,6 @@ from tests.integration.matrix.subjects import Subject
 
 EVERY = cells.cells()
 SLICE = cells.slice_of(EVERY)
-SOURCES = results.fingerprint()
 
 
 class Bench:
@@ -51,33 +52,35 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     made.clear()
 
 
-def _parameters() -> Iterator[object]:
-    for cell in EVERY:
-        marks = [getattr(pytest.mark, cell.site.engine), pytest.mark.xdist_group(str(cell.site))]
+def cells_of(engine: str) -> pytest.MarkDecorator:
+    """A test for each cell of an engine."""
+
+    def marked(cell: Cell) -> Any:
+        marks = [getattr(pytest.mark, engine), pytest.mark.faults]
         if cell.site.place == cells.CONTAINER:
             marks.append(pytest.mark.docker)
         if cell.id not in SLICE:
             marks.append(pytest.mark.full)
-        yield pytest.param(cell.site, cell, marks=marks, id=cell.id)
+        return pytest.param(cell.site, cell, marks=marks, id=cell.id)
+
+    own = [marked(cell) for cell in EVERY if cell.site.engine == engine]
+    return pytest.mark.parametrize(("bench", "cell"), own, indirect=["bench"])
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize(("bench", "cell"), list(_parameters()), indirect=["bench"])
-def test_after_a_fault(bench: Bench, cell: Cell) -> None:
-    with results.recorded(cell, SOURCES) as result:
+def run(bench: Bench, cell: Cell) -> None:
+    """The fault, the operation, and everything that must hold."""
+    with results.recorded(cell) as result:
         try:
             subject = bench.subject()
+            result.versions = dict(subject.versions)
             subject.plant()
             with contextlib.ExitStack() as afterwards:
                 with contextlib.ExitStack() as stack:
                     case = Case(cell, subject, stack, afterwards)
                     outcome = functions.FUNCTIONS[cell.fault.name](case)
                 case.wrapper.calm()
-                result.ended = "killed" if outcome is None else "error" if outcome.failed else "works"
-                result.shown = verdict.shown(case, outcome, result.ended)
-                result.versions = dict(subject.versions)
-                result.ended = verdict.ended_as_it_must(case, outcome)
-                result.shown = verdict.shown(case, outcome, result.ended)
+                result.ended, result.shown = verdict.seen(case, outcome)
+                verdict.ended_as_it_must(case, outcome, result.ended)
                 verdict.hold_up(case, outcome, result.ended)
         except BaseException:
             bench.clear()
