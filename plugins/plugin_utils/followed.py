@@ -129,6 +129,8 @@ class FollowedAction(ActionBase):  # type: ignore[misc]
     def _follow(self, about: Result) -> Result:
         """Show how far it is until it has ended; its result."""
         answer: Result = {}
+        with contextlib.suppress(AnsibleConnectionFailure):  # without pipelining the parameters are in a file there
+            self.cleanup(force=True)
         while about["state"] == RUNNING:
             self._say(_progress(about))
             answer = self._reach(about)
@@ -160,6 +162,8 @@ class FollowedAction(ActionBase):  # type: ignore[misc]
                     self._say(f"the connection is broken; it goes on on the target, process {about['pid']}")
                 patience = int(self._task.args.get("reconnect_timeout") or RECONNECT)
                 if time.monotonic() - broken > patience:
+                    # Ansible would try to remove it now, and say that instead.
+                    self._connection._shell.tmpdir = None
                     raise AnsibleConnectionFailure(
                         f"the host cannot be reached any more since {patience} s. The {self._what} goes on on it "
                         f"(process {about['pid']}, begun at {about['started']}): run the same task again, and it is found "

@@ -15,8 +15,8 @@ import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import OpsError, Refused
 from ansible_collections.day2.ops.plugins.module_utils._core.model import Part
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import Chosen, DumpOptions
-from ansible_collections.day2.ops.plugins.module_utils._engines.mariadb import MariaDB
 from ansible_collections.day2.ops.plugins.module_utils._engines.mysql import connection
+from ansible_collections.day2.ops.plugins.module_utils._engines.mysql.server import SqlServer
 
 from tests.integration.support import mariadb_content as content
 from tests.integration.support.mariadb import Mariadb
@@ -82,7 +82,7 @@ class Shop:
     part: Part
     then: content.Witness
 
-    def engine(self, **options: Any) -> MariaDB:
+    def engine(self, **options: Any) -> SqlServer:
         return engine_for(self.server, self.database, self.directory, **options)
 
     def run(self, *statements: str) -> None:
@@ -94,10 +94,10 @@ class Shop:
     def witness(self) -> content.Witness:
         return content.witness(self.server, self.database)
 
-    def staged(self, engine: MariaDB) -> str:
+    def staged(self, engine: SqlServer) -> str:
         return staged(engine, self.part, self.directory / "dump")
 
-    def restore(self, chosen: Chosen, engine: MariaDB | None = None) -> MariaDB:
+    def restore(self, chosen: Chosen, engine: SqlServer | None = None) -> SqlServer:
         engine = engine or self.engine()
         engine.check_chosen(self.part, chosen)
         step = journal_step(self.directory)

@@ -18,6 +18,7 @@ from ansible_collections.day2.ops.plugins.module_utils._core.errors import OpsEr
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
 from ansible_collections.day2.ops.plugins.module_utils._engines.mysql import memory
 from ansible_collections.day2.ops.plugins.module_utils._engines.mysql_server import MySQL
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from tests.integration.support import mysql_content as content
 from tests.integration.support.mariadb import Mariadb, inspected, wait_until
@@ -274,14 +275,28 @@ def test_an_account_that_requires_tls_backs_up_and_restores(mysql: Mysql, databa
         engine_for(mysql, database, tmp_path, **access).ping()
 
 
+def scrambled(*lines: str) -> bytes:
+    """A login file as mysql_config_editor writes it, which asks a terminal for the password."""
+    key, folded = os.urandom(20), bytearray(16)
+    for place, byte in enumerate(key):
+        folded[place % 16] ^= byte
+    content = bytes(4) + key
+    for line in lines:
+        padding = 16 - len(line) % 16
+        encryptor = Cipher(algorithms.AES(bytes(folded)), modes.ECB()).encryptor()  # the format's own
+        sealed = encryptor.update(line.encode() + bytes([padding]) * padding) + encryptor.finalize()
+        content += len(sealed).to_bytes(4, "little") + sealed
+    return content
+
+
 def test_a_login_file_of_the_system_user_is_not_read(
     mysql_from_host: Mysql, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MySQL's tools read ~/.mylogin.cnf in spite of --no-defaults; a broken one makes them fail."""
+    """MySQL's tools read ~/.mylogin.cnf in spite of --no-defaults, and its password comes before that of the environment."""
     mysql_from_host.run(f"CREATE DATABASE `{database}`", f"CREATE TABLE `{database}`.t (id INT PRIMARY KEY)")
     monkeypatch.setenv("HOME", str(tmp_path))
     login = tmp_path / ".mylogin.cnf"
-    login.write_bytes(b"no login file")
+    login.write_bytes(scrambled("[client]\n", 'password = "another"\n'))
     login.chmod(0o600)
     back_up(engine_for(mysql_from_host, database, tmp_path), tmp_path / "dump")
 

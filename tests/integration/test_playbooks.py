@@ -357,3 +357,24 @@ def test_no_password_is_shown_however_much_is_asked_for(booking: Application) ->
         assert "repository" in text
         assert PASSWORD not in text, playbook
         assert secret["AWS_SECRET_ACCESS_KEY"] not in text, playbook
+
+
+def test_a_monitoring_system_is_told_of_backups_and_proofs(booking: Application) -> None:
+    told = booking.base / "told"
+    told.mkdir(exist_ok=True)
+    given = {"day2_prometheus_file": str(told / "day2.prom"), "day2_json_file": str(told / "day2.json")}
+    booking.play("backup", **given).ok()
+    after_backup = json.loads((told / "day2.json").read_text())
+    booking.play("verify", **given).ok()
+    facts = json.loads((told / "day2.json").read_text())
+    newest = facts["last_backup"]
+    assert facts["counts"]["backups"] == after_backup["counts"]["backups"] > 1
+    assert facts["last_proof"]["backup"] == newest["id"] == after_backup["last_backup"]["id"]
+    assert newest["proven"] and not after_backup["last_backup"]["proven"]
+    labels = '{app="booking",instance="demo"}'
+    lines = (told / "day2.prom").read_text().splitlines()
+    assert f"day2_backup_last_size_bytes{labels} {newest['bytes']}" in lines
+    assert f"day2_backup_last_proof_timestamp_seconds{labels} {facts['last_proof']['timestamp']}" in lines
+    assert sorted(path.name for path in told.iterdir()) == ["day2.json", "day2.prom"]
+    modes = {path.name: path.stat().st_mode & 0o777 for path in told.iterdir()}
+    assert modes == {"day2.json": 0o600, "day2.prom": 0o644}

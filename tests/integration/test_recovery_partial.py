@@ -170,8 +170,9 @@ def test_a_backup_whose_other_tables_do_not_hold_is_not_believed(changed: World,
             import sqlite3
 
             path = self._scratch_file(scratch)
-            with sqlite3.connect(path) as connection:
-                connection.execute("DELETE FROM alembic_version")
+            connection = sqlite3.connect(path, isolation_level=None)
+            connection.execute("DELETE FROM alembic_version")
+            connection.close()  # which moves it from the log into the file
             return staged(self, part, scratch)
 
         SQLite.staged = altered  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import threading
 import time
@@ -32,6 +33,7 @@ from tests.integration.support.redis import (
     content,
     deployed,
     host_server,
+    scratch_containers,
     with_backups,
 )
 
@@ -336,13 +338,23 @@ class CachedWorld(RedisWorld):
 
     def datastores(self) -> list[dict[str, Any]]:
         main, uploads = super().datastores()
-        cache = {**main, "name": "cache", "content": "cache", "databases": [5]}
+        cache = {
+            **main,
+            "name": "cache",
+            "content": "cache",
+            "databases": [5],
+            "user": "app",
+            "password": "app-password",
+        }
         return [{**main, "databases": [0, 3]}, cache, uploads]
 
 
 def test_a_cache_is_never_backed_up_and_emptied_by_a_restore(here: RedisWorld) -> None:
     world = CachedWorld(**{name: getattr(here, name) for name in here.__dataclass_fields__})
+    # As applications have it: neither FLUSHDB nor INFO.
+    world.server.client().execute_command("ACL", "SETUSER", "app", "on", ">app-password", "~*", "+@all", "-@dangerous")
     cache = world.server.client(5)
+    cache.mset({f"page {number}": number for number in range(2000)})
     cache.set("page", "from before")
     made = world.run("backup")["backup"]
     assert made["caches"] == ["cache"] and [one["name"] for one in made["datastores"]] == ["main", "uploads"]
@@ -351,7 +363,7 @@ def test_a_cache_is_never_backed_up_and_emptied_by_a_restore(here: RedisWorld) -
     only = world.restore(only=["main"])
     assert only["restore"]["flushed"] == [] and cache.get("page")
     assert world.restore()["restore"]["flushed"] == ["cache"]
-    assert not cache.exists("page") and world.server.client().get("number") == b"4711"
+    assert cache.dbsize() == 0 and world.server.client().get("number") == b"4711"
     cache.set("page", "again")
     assert world.restore(only=["main", "cache"])["changed"] and not cache.exists("page")
     assert '"cache" is a cache, which is never backed up' in world.run("backup_verify", only=["cache"]).msg
@@ -439,10 +451,15 @@ def test_a_replica_is_backed_up_and_follows_a_restore_of_its_master(
 @IN_CONTAINER
 def test_a_killed_backup_leaves_a_throwaway_server_that_the_next_run_takes_away(redis_world: RedisWorld) -> None:
     world = redis_world
-    killed = world.run("backup", prelude=_die_counting)
-    assert killed.killed
-    backup = world.backup()
-    world.is_clean()
+    for directory_stays in (True, False):  # the container alone, as when the directory was another run's choice
+        killed = world.run("backup", prelude=_die_counting)
+        assert killed.killed
+        if world.server.kind == "container":
+            assert any(name.startswith(world.scratch_prefix()) for name in scratch_containers())
+        if not directory_stays:
+            shutil.rmtree(world.home / "scratch")
+        backup = world.backup()
+        world.is_clean()
     assert world.run("backup_verify", backup=backup)["verification"]["whole"]
     world.is_clean()
 

@@ -397,6 +397,11 @@ def _undo(operation: Operation, journal: Journal, engines: dict[str, Engine], er
             f"the restore could not be undone: {second} Its journal {journal.path} is kept, and services that were "
             "stopped stay stopped; run the restore again to settle it."
         )
+        if swapping and isinstance(error, Told):
+            error.untouched = (
+                error.untouched or "It could not be undone yet: the journal is kept, and services stay stopped."
+            )
+            error.hint = "Remove the cause, then run the restore again: it settles this one first."
         return
     unfinished.end(journal)
     if swapping and isinstance(error, Told):

@@ -49,7 +49,9 @@ def is_for_a_person(case: Case, outcome: Outcome) -> None:
     if fault.of_data:
         assert f'datastore "{case.subject.main}"' in message, f"the datastore is not named: {message}"
     assert re.search(fault.says, message), f"the cause ({fault.says}) is not in: {message}"
-    assert re.search(r"untouched|Nothing was|as it was before|are restored", message), f"what is untouched? {message}"
+    assert re.search(r"untouched|Nothing was|as it was before|are restored|the journal is kept", message), (
+        f"what is untouched? {message}"
+    )
     everything = f"{outcome.stdout} {outcome.stderr}"
     assert "Traceback" not in everything, everything
     for secret in secrets_of(case):
@@ -88,6 +90,8 @@ def _effects(case: Case, how: str) -> str:
     first = case.cell.fault.name == "two_at_once"  # the first one worked
     works = first or how == WORKS or case.cell.fault.name == "module_killed_at_the_end"
     assert len(new) == (works and case.operation == BACKUP), f"backups that are new: {new}"
+    if how == ERROR and case.cell.fault.name not in ("store_cut", "store_full"):  # where nothing can be taken back
+        assert not listed.orphans, f"what failed has stored {listed.orphans}"
     if case.operation == VERIFY:
         proven = [entry.id for entry in listed.entries if entry.proven]
         assert len(proven) == works, f"proofs: {proven}"
@@ -102,7 +106,7 @@ _PLAIN = (
     (r"day2_[0-9a-f]{10}_[0-9a-f]{6}_(stage|old)", r"SCRATCH"),
     (r"day2t-[a-z]+-[0-9a-f]{8}", "CONTAINER"),
     (r"\b[0-9a-f]{64}\b|\b[0-9a-f]{12}\b|\b[0-9a-f]{8,10}\b", "ID"),
-    (r"\b172\.\d+\.\d+\.\d+\b", "ADDRESS"),
+    (r"\b(172|192|10)\.\d+\.\d+\.\d+\b", "ADDRESS"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
     (r"port \d+", "port PORT"),
     (r"PID \d+|process \d+|pid \d+", "PID"),

@@ -18,7 +18,6 @@ from typing import Any
 
 import yaml
 
-from tests.integration.support.faults import wait_for
 from tests.integration.support.modules import ROOT, Outcome
 
 
@@ -54,12 +53,12 @@ class Playbook:
     def said(self, word: str) -> list[tuple[float, str]]:
         return [(moment, line) for moment, line in list(self.lines) if word in line]
 
-    def wait_until(self, word: str, seconds: float = 60) -> None:
-        def look() -> bool:
+    def wait_until(self, word: str, seconds: float = 150) -> None:
+        until = time.monotonic() + seconds
+        while not self.said(word):
             assert self.process.poll() is None or self.said(word), f"it ended without {word!r}:\n{self.text}"
-            return bool(self.said(word))
-
-        wait_for(look, seconds, f"{word!r} in the output")
+            assert time.monotonic() < until, f"{word!r} was not said within {seconds} s:\n{self.text}"
+            time.sleep(0.02)
 
     def kill(self) -> None:
         """SIGKILL for the controller and all of its workers, as when its machine goes."""

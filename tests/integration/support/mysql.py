@@ -61,7 +61,7 @@ def container_server(*settings: str, flags: Sequence[str] = ()) -> Iterator[Mysq
     )
     try:
         wait_until(
-            lambda: mariadb.inspected(name, "{{.State.Health.Status}}") == "healthy", 120, f"the health of {name}"
+            lambda: mariadb.inspected(name, "{{.State.Health.Status}}") == "healthy", 300, f"the health of {name}"
         )
         address = mariadb.inspected(name, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
         server = Mysql("container", {"container": name, "user": "root", "password": PASSWORD}, address, 3306)

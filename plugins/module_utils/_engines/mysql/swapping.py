@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _MISSING = (1146, 1356, 1305, 1054)  # what a view reads is not there (yet)
 # Errors of a storage engine: the table's files are missing or damaged.
 _DAMAGED = (7, 145, 1017, 1025, 1030, 1194, 1195, 1812, 1814, 1932)
-_MEMORY_OF_A_KEY = 1 << 20  # bytes for each foreign key that one RENAME TABLE moves; measured was a tenth to a half
 PREPARED, DISMANTLE, RENAME, REBUILD, SWAPPED = "prepared", "dismantle", "rename", "rebuild", "swapped"
 
 
@@ -246,7 +245,7 @@ def rename(server: SqlServer, sql: Sql, wanted: Sequence[tuple[str, str, str]], 
         return
     sql.execute("SET SESSION foreign_key_checks = 0")
     clauses = [f"{qualified(source, table)} TO {qualified(target, table)}" for source, target, table in wanted]
-    together = _at_once(server, sql, {source for source, _target, _table in wanted})
+    together = memory.suffices(server, sql, {source for source, _target, _table in wanted})
     for statement in [", ".join(clauses)] if together else clauses:
         try:
             sql.execute(f"RENAME TABLE {statement}")
@@ -257,17 +256,6 @@ def rename(server: SqlServer, sql: Sql, wanted: Sequence[tuple[str, str, str]], 
                     hint="A transaction that names the database holds them: SHOW FULL PROCESSLIST shows it.",
                 ) from None
             raise
-
-
-def _at_once(server: SqlServer, sql: Sql, databases: Iterable[str]) -> bool:
-    """Whether the server can take one statement over all tables: what it costs grows with their foreign keys."""
-    limit = server.flavour.rename_at_once
-    if limit is None:
-        return True
-    if server.access.container is not None:
-        room = memory.headroom(server.place)
-        limit = limit if room is None else min(limit, room // _MEMORY_OF_A_KEY)
-    return sum(catalog.foreign_keys(sql, database) for database in databases) <= limit
 
 
 def _charset(sql: Sql, database: str, wanted: tuple[str, str]) -> None:

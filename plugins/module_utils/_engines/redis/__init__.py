@@ -14,37 +14,37 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Optional
 
 from ..._core.context import Context
-from ..._core.errors import Mismatch, OpsError, Refused, Unavailable, at
+from ..._core.errors import OpsError, Refused, Unavailable, at
 from ..._core.io import private_directory
 from ..._core.journal import Step
 from ..._core.model import Datastore, Description, Fingerprint, Json, Part
 from ..._core.place import HostPlace, Place
-from ..._platform.access import LOCAL, Access, resolve
+from ..._platform.access import resolve
 from ..._platform.application import Application
 from ..._platform.docker import Docker
 from ..base import Chosen, DumpOptions, Reach, Session, Target
 from ..sqlite_file import need_space
-from . import census, dump, throwaway
+from . import census, dump, query, throwaway
 from . import swap as swapping
 from .connection import (
     Missing,
     Version,
     Way,
+    address_of,
     connected,
     keyspaces,
-    live_way,
     newer_than,
     number_of_databases,
     refuse_unfit,
     version_of,
 )
-from .throwaway import Kind, Server
+from .site import Site
+from .throwaway import Server
 
 PORT = 6379
 OLDEST = (6, 0)
@@ -74,30 +74,26 @@ class Redis:
         self.datastore = datastore
         self.context = context
         self.application = application
-        self._access: Optional[Access] = None
+        self._site: Optional[Site] = None
         self._servers: dict[str, Server] = {}
         self._directories: dict[str, Path] = {}
 
     # What is reached -------------------------------------------------------------------------------
     @property
-    def access(self) -> Access:
+    def site(self) -> Site:
         """Looked up at the first use: it asks Docker and reads env files."""
-        if self._access is None:
-            self._access = resolve(self.datastore, self.context, self.application, PORT)
-        return self._access
+        if self._site is None:
+            access = resolve(self.datastore, self.context, self.application, PORT)
+            self._site = Site(access, self.datastore.options, self.context, PORT)
+        return self._site
 
     @property
     def place(self) -> Place:
-        return self.access.place
+        return self.site.place
 
     @property
     def way(self) -> Way:
-        return live_way(self.access, self._tls, self.datastore.options.get("tls_ca"))
-
-    @property
-    def _tls(self) -> bool:
-        asked = self.datastore.options.get("tls")
-        return self.access.tls if asked is None else bool(asked)
+        return self.site.way
 
     @property
     def _chosen(self) -> Optional[list[int]]:
@@ -116,6 +112,7 @@ class Redis:
     def ping(self) -> None:
         with connected(self.way) as client:
             client.ping()
+        with contextlib.suppress(Missing), connected(self.way) as client:  # a cache's user need not have INFO
             _refuse_old(version_of(client.info("server")))
 
     def describe(self, options: DumpOptions) -> Description:
@@ -136,8 +133,7 @@ class Redis:
                 f"Valkey does not stream hash fields that expire to its own tool, and there are such in database {_listed(soft)}",
                 hint="Until a valkey-cli can, fields of hashes must not expire.",
             )
-        cli = self._cli(version)
-        kind = self._kind(version)
+        kind = self.site.kind(version)
         if newer_than(version, kind.version):
             raise Unavailable(
                 f"the server is {version.flavour} {version.text}, and the throwaway server on this host would be the "
@@ -148,14 +144,14 @@ class Redis:
         return Description(
             flavour=version.flavour,
             server_version=version.text,
-            tool_version=_numbers(self.place.run([cli.program, "--version"], timeout=60).text),
+            tool_version=self.site.cli_version(version),
             size=throwaway.data_size(info),
             facts={"databases": databases, "whole": self._chosen is None},
             warnings=tuple(self._warnings(info)),
         )
 
     def _warnings(self, info: Mapping[str, Any]) -> Iterator[str]:
-        resident, most = int(info.get("used_memory_rss", 0)), self._memory_limit()
+        resident, most = int(info.get("used_memory_rss", 0)), self.site.memory_limit()
         if most and resident + resident // 4 > most:
             yield (
                 f"the server uses {resident >> 20} MiB of its container's {most >> 20} MiB: what is written while a backup "
@@ -180,7 +176,7 @@ class Redis:
         return Target(True, True, objects, found or (Fingerprint() if level else None))
 
     def reach(self) -> Reach:
-        access = self.access
+        access = self.site.access
         return Reach(access.hosts, access.port or PORT, "", access.container)
 
     def sessions(self) -> list[Session]:
@@ -193,7 +189,7 @@ class Redis:
             return []
         wanted = self._chosen
         return [
-            Session(str(one["id"]), one.get("user", ""), _address(one.get("addr", "")), one.get("name", ""))
+            Session(str(one["id"]), one.get("user", ""), address_of(one.get("addr", "")), one.get("name", ""))
             for one in listed
             if str(one["id"]) != mine
             and not set(one.get("flags", "")) & set("SM")  # replicas, and the master of this one
@@ -214,7 +210,7 @@ class Redis:
         try:
             with at(untouched=NOTHING_STORED):
                 need_space(self._home(), int(info["used_memory"]), "The dump")
-                dump.fetch(self._cli(version_of(info)), server.file)
+                dump.fetch(self.site.cli(version_of(info)), server.file)
                 server.start(throwaway.data_size(info))
                 said = dump.check(server.place, server.kind.program, server.inside)
                 counted, facts = self._count(server, options.level, said)
@@ -229,7 +225,7 @@ class Redis:
     def _count(self, server: Server, level: str, said: Optional[str]) -> tuple[Fingerprint, Json]:
         with server.connect() as client:
             held = keyspaces(client)
-            _compare_check(said, held)
+            dump.compare_check(said, held)
             databases = self._databases(client)
             soft = [one for one, numbers in held.items() if numbers.soft]
             counted = census.take(server.way(), databases, level, soft)
@@ -253,7 +249,7 @@ class Redis:
         written = Version(part.flavour, part.server_version)
         with connected(self.way) as client:
             here = version_of(client.info("server"))
-        kind = self._kind(here)
+        kind = self.site.kind(here)
         if newer_than(written, kind.version):
             raise Refused(
                 f"the backup is of {written.flavour} {written.text}, and {kind.label} may not read it",
@@ -273,7 +269,7 @@ class Redis:
             info = client.info("everything")
             refuse_unfit(info, restoring=True)
             version = version_of(info)
-            kind = self._kind(version)
+            kind = self.site.kind(version)
             if newer_than(kind.version, version):
                 raise Refused(
                     f"the server is {version.flavour} {version.text}, which may not take what the newer {kind.label} on this "
@@ -283,13 +279,7 @@ class Redis:
             swapping.may_swap(client)
             swapping.choose(self.way, self._to_swap(client, part))
             need = int(part.facts["data"])
-            self._check_room(info, need, besides=need)
-
-    def _check_room(self, info: Mapping[str, Any], need: int, besides: int = 0) -> None:
-        """`besides`: what the throwaway server will take, where it does not run yet."""
-        here = self.access.container is not None or self.access.host is None or self.access.host in LOCAL
-        free = throwaway.available_memory() if here else None
-        swapping.check_room(info, need, self._memory_limit(), None if free is None else free - besides)
+            self.site.check_room(info, need, besides=need)
 
     def _to_swap(self, client: Any, part: Part) -> list[int]:
         """The databases that a restore of this part replaces: those that are empty in the backup too."""
@@ -333,28 +323,13 @@ class Redis:
         return census.compare(part.fingerprint.tables, facts["expiries"], found)
 
     def query(self, scratch: str, sql: str) -> Any:
-        """The answer to a read-only command, written as for redis-cli: `GET key`, `-n 2 DBSIZE`."""
-        words = shlex.split(sql)
-        database = 0
-        if words[:1] == ["-n"] and len(words) > 1 and words[1].isdigit():
-            database, words = int(words[1]), words[2:]
-        if not words:
-            raise Refused(f"{sql!r} is no Redis command", hint="An example: -n 1 GET key.")
-        with self._servers[scratch].connect(database) as client:
-            known = client.execute_command("COMMAND", "INFO", words[0])
-            flags = {_plain(flag) for flag in _flags(known)}
-            if "readonly" not in flags:
-                raise Refused(f"{words[0]} is no command that only reads", hint="An assertion may not change anything.")
-            answer = client.execute_command("EVAL", "return redis.call(unpack(ARGV))", 0, *words)
-        while isinstance(answer, list):
-            answer = answer[0] if answer else None
-        return _plain(answer) if isinstance(answer, bytes) else answer
+        return query.ask(self._servers[scratch].way(), sql)
 
     def drop_scratch(self, scratch: str) -> None:
         server = self._servers.pop(scratch, None)
         if server is not None:
             server.stop()
-        if self.access.container:
+        if self.site.access.container:
             with Docker() as docker:
                 docker.remove(scratch)
         throwaway.remove(self._home(scratch) / scratch)
@@ -366,7 +341,7 @@ class Redis:
         spared = {self.context.run_id, *keep}
         pattern = re.compile(re.escape(prefix) + r"([0-9a-f]+)_(stage|dump)")
         found = {path.name for path in self._home().iterdir()}
-        if self.access.container:
+        if self.site.access.container:
             with Docker() as docker:
                 found |= {listed.name for listed in docker.list()}
         left = sorted(name for name in found if (match := pattern.fullmatch(name)) and match[1] not in spared)
@@ -402,7 +377,7 @@ class Redis:
             info = client.info("everything")
         try:
             with server.connect() as source:
-                self._check_room(info, throwaway.data_size(source.info("memory")))
+                self.site.check_room(info, throwaway.data_size(source.info("memory")))
                 functions = census.functions(source) if self._chosen is None and part.facts["whole"] else None
             swapping.swap(server.way(), self._live(), databases, functions, step)
         except OpsError:
@@ -444,79 +419,12 @@ class Redis:
         return self._directories.get(scratch) or private_directory(self.context.home / "scratch")
 
     def _server(self, scratch: str, version: Version, databases: int) -> Server:
-        return Server(self._kind(version), scratch, self._home(scratch) / scratch, self.context, databases)
-
-    def _cli(self, live: Version) -> dump.Cli:
-        program = dump.need(self.place, _of(live, dump.CLI), "A backup")
-        port = self.datastore.options.get("port") or PORT
-        return dump.Cli(program, self.access, port, self._tls, self.datastore.options.get("tls_ca"))
-
-    def _kind(self, live: Version) -> Kind:
-        """The throwaway server: from the live container's image, or this host's own program."""
-        names = _of(live, dump.SERVER)
-        if self.access.container:
-            with Docker() as docker:
-                container = docker.inspect(self.access.container)
-            if container is None:
-                raise Unavailable(f"{self.place.label} is gone")
-            return Kind(dump.need(self.place, names, "A throwaway server"), live, container.image_id)
-        host = HostPlace(self.context)
-        program = dump.need(host, names, "A throwaway server, on which a backup is proven,")
-        said = host.run([program, "--version"], timeout=60).text
-        flavour = "valkey" if said.lower().startswith("valkey") else "redis"
-        return Kind(program, Version(flavour, _numbers(said)))
-
-    def _memory_limit(self) -> int:
-        if not self.access.container:
-            return 0
-        with Docker() as docker:
-            return docker.memory_limit(self.access.container)
-
-
-def _of(version: Version, names: Sequence[str]) -> Sequence[str]:
-    """Programs of both flavours, the server's own first."""
-    return sorted(names, key=lambda name: not name.startswith(version.flavour))
+        return Server(self.site.kind(version), scratch, self._home(scratch) / scratch, self.context, databases)
 
 
 def _refuse_old(version: Version) -> None:
     if version.flavour == "redis" and version.numbers[:2] < OLDEST:
         raise Unavailable(f"the server has version {version.text}, and the oldest that is supported is 6.0")
-
-
-def _compare_check(said: Optional[str], held: Mapping[int, Any]) -> None:
-    """redis-check-rdb counted the keys as well: what it read must be what the server loaded."""
-    if said is None:
-        return
-    numbers = {what: int(count) for count, what in re.findall(r"\[info\] (\d+) (keys read|expires)", said)}
-    if len(numbers) != 2:
-        return
-    expected = numbers["keys read"] - numbers["expires"]
-    found = sum(one.keys - one.expires for one in held.values())
-    if expected != found:
-        raise Mismatch(f"the dump holds {expected} keys without expiry, of which the throwaway server loaded {found}")
-
-
-def _address(text: str) -> str:
-    """`10.0.0.1:4711` and `[::1]:4711` without the port; "" for a Unix socket (`/path:0`)."""
-    host = text.rpartition(":")[0].strip("[]")
-    return "" if host.startswith("/") else host
-
-
-def _flags(answer: Any) -> Sequence[Any]:
-    """Of COMMAND INFO, which the driver gives as a list or, parsed, as a mapping by name."""
-    if isinstance(answer, Mapping):
-        return next((one.get("flags", ()) for one in answer.values() if one), ())
-    first = answer[0] if answer else None
-    return first[2] if first else ()
-
-
-def _plain(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _numbers(text: str) -> str:
-    match = re.search(r"\d+\.\d+(\.\d+)?", text)
-    return match[0] if match else ""
 
 
 def _listed(numbers: Any) -> str:

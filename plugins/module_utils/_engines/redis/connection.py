@@ -201,3 +201,9 @@ def refuse_unfit(info: Mapping[str, Any], restoring: bool) -> None:
             f"the server is a replica of {info.get('master_host')}, which would undo a restore",
             hint="Restore on that server.",
         )
+
+
+def address_of(text: str) -> str:
+    """`10.0.0.1:4711` and `[::1]:4711` without the port; "" for a Unix socket (`/path:0`)."""
+    host = text.rpartition(":")[0].strip("[]")
+    return "" if host.startswith("/") else host

@@ -20,7 +20,7 @@ from ..._core.errors import Mismatch, Refused, ToolFailed, Unavailable
 from ..._core.io import friendly_os_errors
 from ..._core.model import Fingerprint, Json
 from ..._core.place import Place
-from ..._core.process import Child, failed
+from ..._core.process import Child, ending, failed
 from ..._platform.access import Access
 
 FORMAT = "rdb"
@@ -133,7 +133,8 @@ def _failure(child: Child, rc: int) -> Exception:
             stderr_tail=said,
             hint="Use the service's own backups.",
         )
-    return failed(child.argv, rc, said)
+    last = said.splitlines()[-1] if said else "no message"
+    return failed(child.argv, rc, said, what=f"redis-cli {ending(rc)}: {last}")
 
 
 def _is_whole(path: Path) -> bool:
@@ -168,6 +169,19 @@ def check(place: Place, server: str, path: str) -> Optional[str]:
             f"redis-check-rdb finds the dump damaged: {last}", stderr_tail=text[-2000:], hint="Run it again."
         )
     return text
+
+
+def compare_check(said: Optional[str], held: Mapping[int, Any]) -> None:
+    """redis-check-rdb counted the keys as well: what it read must be what the server loaded."""
+    if said is None:
+        return
+    numbers = {what: int(count) for count, what in re.findall(r"\[info\] (\d+) (keys read|expires)", said)}
+    if len(numbers) != 2:
+        return
+    expected = numbers["keys read"] - numbers["expires"]
+    found = sum(one.keys - one.expires for one in held.values())
+    if expected != found:
+        raise Mismatch(f"the dump holds {expected} keys without expiry, of which the throwaway server loaded {found}")
 
 
 @dataclasses.dataclass
