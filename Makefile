@@ -86,6 +86,7 @@ python-packages:
 servers: ## database servers and tools on this machine, and a current restic
 	@tests/testbed/packages.sh servers tools
 	@tests/testbed/restic.sh
+	@tests/testbed/s3.sh
 
 docker: ## a Docker engine with Compose, where none answers
 	@tests/testbed/docker.sh

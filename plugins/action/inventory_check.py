@@ -28,6 +28,11 @@ NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
 KNOWN = frozenset(
     {
         "day2_app",
+        "day2_copy_repository_environment",
+        "day2_copy_repository_location",
+        "day2_copy_repository_options",
+        "day2_copy_repository_password",
+        "day2_copy_retention",
         "day2_data_keys",
         "day2_datastores",
         "day2_env_files",
@@ -49,8 +54,10 @@ KNOWN = frozenset(
         "day2_repository_environment",
         "day2_repository_location",
         "day2_repository_lock_timeout",
+        "day2_repository_options",
         "day2_repository_password",
         "day2_repository_restic",
+        "day2_repository_timeout",
         "day2_retention",
         "day2_secrets",
         "day2_state_dir",

@@ -18,6 +18,8 @@ description:
   - A backup exists only when its manifest does, and the manifest is written last. A run that fails or is killed leaves
     nothing that could be taken for a backup.
   - Databases are stored first and directories after them, so that no row points to a file that is not there yet.
+  - With O(copy_repository) everything that the second repository lacks is copied into it afterwards, the manifest of each backup
+    last. When that fails, the backup is still made, and a warning and RV(backup.copy) say what happened; the next run goes on.
 options:
   kind:
     description:
@@ -74,6 +76,7 @@ extends_documentation_fragment:
   - day2.ops.application.runtime
   - day2.ops.application.followed
   - day2.ops.repository
+  - day2.ops.repository.copy
   - day2.ops.datastores
 attributes:
   async:
@@ -129,6 +132,25 @@ EXAMPLES = r"""
         engine: files
         content: configuration
         paths: [/srv/coach/config]
+
+- name: Back up to a directory, and copy to an object store
+  day2.ops.backup:
+    app: booking
+    repository:
+      location: /var/backups/day2
+      password: "{{ vault_repository_password }}"
+    copy_repository:
+      location: s3:https://s3.example.org/day2-booking
+      password: "{{ vault_copy_password }}"
+      environment:
+        AWS_ACCESS_KEY_ID: "{{ vault_s3_key }}"
+        AWS_SECRET_ACCESS_KEY: "{{ vault_s3_secret }}"
+      options:
+        limit_upload: 5000
+    datastores:
+      - name: uploads
+        engine: files
+        volume: booking_uploads
 
 - name: Before an update, keep a backup until it is released, with checksums over all content
   day2.ops.backup:
@@ -220,6 +242,31 @@ backup:
       description: The last proof that this backup restores, see M(day2.ops.backup_verify). Empty where there is none.
       type: dict
       sample: {}
+    copy:
+      description: What became of the copy in the second repository.
+      type: dict
+      contains:
+        status:
+          description: V(copied) when this backup is there, whole; V(failed) when it is not; V(skipped) without O(copy_repository) and in check mode.
+          type: str
+          sample: copied
+        location:
+          description: Where the second repository is.
+          type: str
+          sample: s3:https://s3.example.org/day2
+        seconds:
+          description: How long copying took.
+          type: float
+          sample: 3.2
+        message:
+          description: What went wrong, or why nothing was copied. Empty when all is well.
+          type: str
+          sample: ""
+        copied:
+          description: Backups that were copied by this run, earlier ones that were missing included.
+          type: list
+          elements: str
+          sample: [20261123T210455Z-1f0c9a]
     caches:
       description: Names of the datastores that are caches (C(content=cache)), which are never backed up.
       type: list
@@ -287,6 +334,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **setup.DESCRIBED,
+            **argspec.COPY_REPOSITORY,
             **argspec.RUNTIME,
             **argspec.FOLLOWED,
             "kind": {"type": "str", "choices": ["regular", "pre_deploy", "pre_migrate"], "default": "regular"},

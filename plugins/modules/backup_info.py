@@ -40,6 +40,7 @@ options:
 extends_documentation_fragment:
   - day2.ops.application
   - day2.ops.repository
+  - day2.ops.repository.copy
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
@@ -114,9 +115,24 @@ orphans:
 repository:
   description:
     - The repository, and the result of O(check).
+    - C(damaged) names each damaged file of the repository (C(pack)) with the backups of this application that need it, and of each
+      the datastores. Other backups are not touched by it.
   returned: success
   type: dict
-  sample: {location: /var/backups/day2, restic: 0.14.0, checked: true, errors: []}
+  sample:
+    location: /var/backups/day2
+    restic: 0.14.0
+    checked: true
+    errors: [Pack ID does not match]
+    damaged: [{pack: cae0a0fd3cfa, backups: [{id: 20261123T210455Z-1f0c9a, datastores: [uploads], manifest: false}]}]
+copy:
+  description:
+    - The second repository. C(backups) are the ids that it holds, whole, and C(newest) is when the last of them was begun;
+      C(missing) are those that it lacks, safety copies apart.
+    - When it cannot be read, C(status) is V(failed), and a warning says why. Empty without O(copy_repository).
+  returned: success
+  type: dict
+  sample: {status: read, location: "s3:https://s3.example.org/day2", message: "", newest: "2026-11-23T21:04:55Z", backups: [20261123T210455Z-1f0c9a], missing: []}
 facts:
   description:
     - What a monitoring system wants to know of all backups, whatever O(backup) names. RV(facts.last_backup) is the newest complete
@@ -168,6 +184,7 @@ def main() -> None:
         argument_spec={
             **argspec.APPLICATION,
             **argspec.REPOSITORY,
+            **argspec.COPY_REPOSITORY,
             "backup": {"type": "str"},
             "check": {"type": "str"},
             "json_file": {"type": "path"},

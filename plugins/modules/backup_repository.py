@@ -26,6 +26,7 @@ options:
 extends_documentation_fragment:
   - day2.ops.application
   - day2.ops.repository
+  - day2.ops.repository.copy
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.
@@ -44,6 +45,16 @@ EXAMPLES = r"""
     repository:
       location: /var/backups/day2
       password: "{{ vault_repository_password }}"
+
+- name: The same with a second one, for copies
+  day2.ops.backup_repository:
+    app: booking
+    repository:
+      location: /var/backups/day2
+      password: "{{ vault_repository_password }}"
+    copy_repository:
+      location: sftp:backup@nas.example.org:/srv/day2
+      password: "{{ vault_copy_password }}"
 """
 
 RETURN = r"""
@@ -65,6 +76,15 @@ repository:
       description: Version of its format.
       type: int
       sample: 2
+copy_repository:
+  description:
+    - The second repository, likewise.
+  returned: when O(copy_repository) is given
+  type: dict
+  sample:
+    location: sftp:backup@nas.example.org:/srv/day2
+    id: 9956a3f67a6230d4a92cefb29529f10196c7d92582ec305fd71ff6d331d6271b
+    version: 2
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -78,6 +98,7 @@ def main() -> None:
         argument_spec={
             **argspec.APPLICATION,
             **argspec.REPOSITORY,
+            **argspec.COPY_REPOSITORY,
             "state": {"type": "str", "choices": ["present"], "default": "present"},
         },
         supports_check_mode=True,

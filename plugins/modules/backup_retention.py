@@ -15,6 +15,7 @@ description:
   - Decides over whole backups, never over single parts. In check mode it shows the plan.
   - Whatever the policy says, it never removes the newest proven backup, the only one, or one that is held.
   - The manifest of a backup is forgotten before its data, so that a run that is killed leaves no backup that looks whole.
+  - A store that is append-only for this host lets nothing be removed. The module then fails and says so, and all backups stay as they were.
 options:
   keep_last:
     description: Keeps the newest N backups.

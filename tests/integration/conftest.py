@@ -36,4 +36,5 @@ from tests.integration.support.postgres import (  # noqa: F401
 from tests.integration.support.recovery import seed, world  # noqa: F401
 from tests.integration.support.redis import redis_in_container, redis_on_host, redis_world  # noqa: F401
 from tests.integration.support.remote import remote  # noqa: F401
+from tests.integration.support.stores import rest_server, s3_server, sftp_host  # noqa: F401
 from tests.integration.support.systemd import systemd_host  # noqa: F401

@@ -33,19 +33,33 @@ RUNTIME: Spec = {
 FOLLOWED: Spec = {
     "reconnect_timeout": {"type": "int", "default": 600},
 }
+_REPOSITORY: Spec = {
+    "location": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+    "environment": {"type": "dict", "default": {}, "no_log": True},
+    "lock_timeout": {"type": "int", "default": 300},
+    "timeout": {"type": "int", "default": 120},
+    "options": {
+        "type": "dict",
+        "options": {
+            "limit_upload": {"type": "int"},
+            "limit_download": {"type": "int"},
+            "compression": {"type": "str", "choices": ["auto", "off", "max"]},
+            "pack_size": {"type": "int"},
+            "read_concurrency": {"type": "int"},
+            "connections": {"type": "int"},
+            "extended": {"type": "dict"},
+        },
+    },
+}
 REPOSITORY: Spec = {
     "repository": {
         "type": "dict",
         "required": True,
-        "options": {
-            "location": {"type": "str", "required": True},
-            "password": {"type": "str", "required": True, "no_log": True},
-            "environment": {"type": "dict", "default": {}, "no_log": True},
-            "restic": {"type": "str", "default": "restic"},
-            "lock_timeout": {"type": "int", "default": 300},
-        },
+        "options": {**_REPOSITORY, "restic": {"type": "str", "default": "restic"}},
     }
 }
+COPY_REPOSITORY: Spec = {"copy_repository": {"type": "dict", "options": _REPOSITORY}}
 
 
 def union(specs: Mapping[str, Mapping[str, Any]]) -> Spec:

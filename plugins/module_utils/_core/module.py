@@ -68,12 +68,13 @@ def fail(module: AnsibleModule, context: Optional[Context], error: Told) -> None
 
 
 def _learn_secrets(context: Context, module: AnsibleModule) -> None:
-    repository = module.params.get("repository") or {}
-    environment = {name: str(value) for name, value in (repository.get("environment") or {}).items()}
-    secret = repository_secrets(repository.get("location") or "", environment)
-    # The whole environment is kept out of the system's log; in results only what is secret is struck.
-    module.no_log_values.difference_update(set(environment.values()) - secret - {repository.get("password")})
-    module.no_log_values.update(secret)
+    for option in ("repository", "copy_repository"):
+        repository = module.params.get(option) or {}
+        environment = {name: str(value) for name, value in (repository.get("environment") or {}).items()}
+        secret = repository_secrets(repository.get("location") or "", environment)
+        # The whole environment is kept out of the system's log; in results only what is secret is struck.
+        module.no_log_values.difference_update(set(environment.values()) - secret - {repository.get("password")})
+        module.no_log_values.update(secret)
     for value in module.no_log_values:
         context.secrets.add(value)
 

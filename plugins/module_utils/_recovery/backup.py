@@ -29,7 +29,7 @@ from .._store import catalogue, relay
 from .._store import manifest as manifests
 from .._store.catalogue import Catalogue
 from .._store.manifest import Manifest
-from . import keys, preflight, setup, unfinished
+from . import copying, keys, preflight, setup, unfinished
 from .background import Background
 from .setup import Operation
 
@@ -65,6 +65,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         level=params["fingerprint"],
         data_keys=tuple(params["data_keys"]),
     )
+    second = setup.copy_of(context, params, operation.restic)
     _check_excluded(operation, request)
     if not operation.kept:
         raise Refused("every datastore is a cache (content: cache), so there is nothing to back up")
@@ -74,19 +75,24 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         with at(stage="preflight"):
             context.progress.begin("preflight")
             operation.restic.version()
+            if second is not None:
+                second.version()
             operation.restic.settle()
             unfinished.refuse(context)
             known = catalogue.read(operation.restic, context.app)
             recent = _recent(known, operation, request)
-            if recent is not None:
-                return {"changed": False, "backup": _public(operation, recent)}
-            preflight.check_coverage(operation)
-            described = preflight.describe(operation, list(operation.kept.values()), request.options)
-            preflight.check_space(operation, described)
+            if recent is None:
+                preflight.check_coverage(operation)
+                described = preflight.describe(operation, list(operation.kept.values()), request.options)
+                preflight.check_space(operation, described)
         if context.check_mode:
-            return {"changed": True, "backup": _plan(operation, request, described)}
-        entry = make(operation, request, list(operation.kept.values()), described, known)
-        return {"changed": True, "backup": _public(operation, entry)}
+            plan = _plan(operation, request, described) if recent is None else _public(operation, recent)
+            return {"changed": recent is None, "backup": {**plan, "copy": copying.skipped(second)}}
+        entry = recent or make(operation, request, list(operation.kept.values()), described, known)
+        with at(untouched=f"The backup {entry.id} is stored; its copy may not be complete."):
+            copy = copying.bring(operation.restic, second, entry.id)
+        changed = recent is None or bool(copy["copied"])
+        return {"changed": changed, "backup": {**_public(operation, entry), "copy": copy}}
 
 
 def make(

@@ -16,7 +16,7 @@ from .._core.context import Context
 from .._core.errors import Refused, at
 from .._core.model import Json
 from .._store import catalogue
-from . import facts, setup
+from . import care, copying, facts, setup
 
 _SUBSET = re.compile(r"^(structure|all|\d+(\.\d+)?%|\d+[KMGT]|\d+/\d+)$")
 
@@ -29,6 +29,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
     json_file = facts.checked(params["json_file"], "json_file")
     prometheus_file = facts.checked(params["prometheus_file"], "prometheus_file")
     restic = setup.store_of(context, params)
+    second = setup.copy_of(context, params, restic)
     with at(f"backups of {context.app.key}", stage="list"):
         version = restic.version()
         known = catalogue.read(restic, context.app)
@@ -38,11 +39,15 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         "restic": ".".join(map(str, version)),
         "checked": bool(subset),
         "errors": known.unreadable(),
+        "damaged": [],
     }
     if subset:
         with at(f"backups of {context.app.key}", stage="check"):
-            repository["errors"] += restic.check("" if subset == "structure" else subset)
-    told = facts.collect(known, now, repository)
+            found = care.inspect(restic, context, "" if subset == "structure" else subset)
+        repository["errors"] += found["errors"]
+        repository["damaged"] = found["damaged"]
+    copy = copying.state(known, second)
+    told = facts.collect(known, now, repository, copy)
     text = facts.prometheus(told)
     if json_file is not None and not context.check_mode:  # struck: the location may hold a password
         facts.write(json_file, context.secrets.strike(json.dumps(told, indent=1)) + "\n", 0o600)
@@ -56,6 +61,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         "repository": repository,
         "facts": told,
         "prometheus": text,
+        "copy": copy,
     }
     entries = list(known.entries)
     if params["backup"]:

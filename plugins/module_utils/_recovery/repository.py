@@ -22,17 +22,41 @@ from . import setup
 def from_params(context: Context, params: Mapping[str, Any]) -> Json:
     """The module `backup_repository`."""
     restic = setup.store_of(context, params)
-    where = f"repository of {context.app.key}"
+    second = setup.copy_of(context, params, restic)
+    restic.version()
+    changed, made = _present(context, params, restic, f"repository of {context.app.key}", None)
+    result: Json = {"changed": changed, "repository": made}
+    if second is not None:
+        second.version()
+        changed, made = _present(context, params, second, f"second repository of {context.app.key}", restic)
+        result.update({"changed": changed or result["changed"], "copy_repository": made})
+    return result
+
+
+def _present(
+    context: Context, params: Mapping[str, Any], restic: Restic, where: str, like: Optional[Restic]
+) -> tuple[bool, Json]:
+    """Make it where there is none; whether that was so, and what it is now."""
     with at(where, stage="open", untouched="No repository was created."):
-        restic.version()
         config = existing(restic)
+        if config is not None and like is not None:
+            _compare(restic, config, like)
     if config is not None:
-        return {"changed": False, "repository": _described(restic, config)}
+        return False, _described(restic, config)
     if context.check_mode:
-        return {"changed": True, "repository": {"location": restic.repository.location}}
+        return True, {"location": restic.repository.location}
     with at(where, stage="create"), lock.held(context, params["lock_token"], "create the repository"):
-        restic.init()
-        return {"changed": True, "repository": _described(restic, restic.config())}
+        restic.init(like)
+        return True, _described(restic, restic.config())
+
+
+def _compare(second: Restic, config: Mapping[str, Any], first: Restic) -> None:
+    """Files that are cut at other places are stored twice; said, because it can be seen in its size only."""
+    if config["chunker_polynomial"] != first.config()["chunker_polynomial"]:
+        second.context.warn(
+            "the second repository was not made for copies of the first (init --copy-chunker-params): "
+            "what is copied into it shares no space with what was backed up there directly"
+        )
 
 
 def existing(restic: Restic) -> Optional[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ import dataclasses
 import getpass
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
 from .._core import argspec
 from .._core.context import Context
@@ -20,8 +20,8 @@ from .._engines import registry
 from .._engines.base import Engine
 from .._engines.redis import Redis
 from .._platform.application import Application
-from .._store import manifest
-from .._store.restic import Repository, Restic
+from .._store import manifest, repository
+from .._store.restic import Restic
 
 ENGINES: Mapping[str, Mapping[str, Any]] = {name: kind.OPTIONS for name, kind in registry.KINDS.items()}
 DESCRIBED: argspec.Spec = {
@@ -162,16 +162,18 @@ def prepare(context: Context, params: Mapping[str, Any]) -> Operation:
 def store_of(context: Context, params: Mapping[str, Any], datastores: Sequence[Datastore] = ()) -> Restic:
     given = params["repository"]
     argspec.check_repository_password(given["password"], context, datastores)
-    return Restic(
-        Repository(
-            location=given["location"],
-            password=given["password"],
-            environment={name: str(value) for name, value in given["environment"].items()},
-            restic=given["restic"],
-            lock_timeout=given["lock_timeout"],
-        ),
-        context,
-    )
+    return Restic(repository.from_params(given), context)
+
+
+def copy_of(context: Context, params: Mapping[str, Any], first: Restic) -> Optional[Restic]:
+    """The second repository, driven by the same restic; None where none is given."""
+    given = params.get("copy_repository")
+    if not given:
+        return None
+    argspec.check_repository_password(given["password"], context, ())
+    second = dataclasses.replace(repository.from_params(given), restic=first.repository.restic)
+    repository.check_pair(first.repository, second)
+    return Restic(second, context)
 
 
 def tags(context: Context, role: str, backup: str, *more: str) -> list[str]:

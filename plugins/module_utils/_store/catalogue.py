@@ -140,14 +140,18 @@ class Catalogue:
 
 def read(restic: Restic, app: App, lock: bool = True) -> Catalogue:
     """List an application's backups: one restic call. When that fails, the repository is asked why."""
+    return build(app, snapshots(restic, app, lock))
+
+
+def snapshots(restic: Restic, app: App, lock: bool = True) -> list[Snapshot]:
+    """Everything of an application that the repository holds."""
     try:
-        listed = restic.snapshots(["day2", f"app={app.name}", f"instance={app.instance}"], lock)
+        return restic.snapshots(["day2", f"app={app.name}", f"instance={app.instance}"], lock)
     except (Busy, Unavailable):
         raise
     except OpsError:
         restic.config()
         raise
-    return build(app, listed)
 
 
 def build(app: App, snapshots: Sequence[Snapshot]) -> Catalogue:

@@ -14,22 +14,45 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Union
 
-from .._core.errors import Busy, OpsError, ToolFailed, Unavailable
+from .._core.errors import Busy, OpsError, Refused, ToolFailed, Unavailable
 from .._core.process import TAIL, failed
 
 NO_REPOSITORY, LOCKED, WRONG_PASSWORD = 10, 11, 12
+_OPENING = re.compile(
+    r"Is there a repository at the following location|unable to open (config file|repository at)"
+    r"|create repository at .* failed|unable to start the sftp session"
+)
 # How a backend says that the repository's configuration is not there, as opposed to a network, a login
 # or a server that fails: before 0.17 restic asks "Is there a repository …?" after all of them.
 _ABSENT = re.compile(
     r"no such file or directory|do(es not|esn't) exist|NoSuch(Bucket|Key)|object not found|\b404\b", re.I
 )
 
+# A login or a right that is refused. S3's "The AWS Access Key Id you provided does not exist in our records" is one
+# too, and no sign of a missing repository.
+_REFUSED = (
+    r"\b401\b|\b403\b|signature we calculated|Access Key Id you provided|Access ?Denied|InvalidAccessKeyId"
+    r"|SignatureDoesNotMatch"
+)
+_LOGIN = re.compile(_REFUSED, re.I)
+_TRIES_AGAIN = re.compile(
+    rf"returned error, retrying after .*({_REFUSED}|bucket does not exist|NoSuchBucket|Bucket name )", re.I
+)
+_REMOVE = re.compile(
+    rf"(Remove\(<(?:snapshot|data|index|key)/.*|not removed.*)({_REFUSED}|permission denied|not permitted)", re.I
+)
+
+# ssh or rclone itself failed: whatever file it misses, it is not the repository's.
+_SESSION = re.compile(r"unable to start the sftp session|unable to open repository at|create repository at")
+
 
 # What a backend says whose server does not answer any more.
 _LOST = re.compile(
-    r"connection (?:refused|reset|lost)|dial tcp|no such host|i/o timeout|no route to host|network is unreachable", re.I
+    r"connection (?:refused|reset|lost|timed out)|dial tcp|no such host|i/o timeout|no route to host|network is unreachable"
+    r"|unexpectedly closed|ssh command exited|broken pipe|\b50[234]\b .*(?:Gateway|Unavailable)",
+    re.I,
 )
 # Data that are altered, cut, or gone; a file of the repository that cannot be opened is named by `<data/ID>`.
 _DAMAGED = re.compile(
@@ -47,11 +70,32 @@ class Locked(Busy):
     """Another restic holds a lock of the repository."""
 
 
+class Damaged(ToolFailed):
+    """What is in the repository is not what was stored."""
+
+
+class AppendOnly(Refused):
+    """The repository does not let us remove anything."""
+
+
 def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsError:
     """What a failed restic means, with what to do about it."""
     details: dict[str, Any] = {"cmd": list(argv), "rc": rc, "stderr_tail": stderr[-TAIL:]}
-    opening = "Is there a repository at the following location" in stderr or "unable to open config file" in stderr
-    if rc == NO_REPOSITORY or (opening and _ABSENT.search(stderr)):
+    opening = bool(_OPENING.search(stderr))
+    if _REMOVE.search(stderr):
+        return AppendOnly(
+            f"the repository {location} does not let this host remove anything: it is append-only here",
+            hint="Let the retention run where removing is allowed, with a login that may, and leave it out on this host.",
+            **details,
+        )
+    if _LOGIN.search(stderr) and (opening or gave_up(stderr)):
+        return Unavailable(
+            f"the server of the repository {location} refuses the login: {_line(stderr, _LOGIN)}",
+            hint="Check repository.environment (the keys), or the user and password in repository.location, "
+            "and what that account may do.",
+            **details,
+        )
+    if rc == NO_REPOSITORY or (opening and not _SESSION.search(stderr) and _ABSENT.search(stderr)):
         return NoRepository(
             f"there is no repository at {location}",
             hint="Check the location; the role day2.ops.prepare creates a repository that is missing.",
@@ -77,7 +121,7 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
         )
     if opening:
         return Unavailable(
-            f"the repository {location} cannot be reached: {_line(stderr, 'config file')}",
+            f"the repository {location} cannot be reached: {_line(stderr, 'config file|repository at')}",
             hint="Check its location, the network and the credentials.",
             **details,
         )
@@ -90,7 +134,7 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
         )
     damaged = [line.strip() for line in stderr.splitlines() if _DAMAGED.search(line)]
     if damaged:
-        return ToolFailed(
+        return Damaged(
             f"the repository {location} is damaged: {damaged[-1]}",
             hint="Run day2.ops.backup_info with check: all to see which backups are touched; use another backup or the copy.",
             **details,
@@ -103,13 +147,32 @@ def is_locked(rc: int, stderr: str) -> bool:
     return rc == LOCKED or "repository is already locked" in stderr
 
 
-def _line(stderr: str, word: str) -> str:
-    return next((line.strip() for line in stderr.splitlines() if word in line), _last(stderr))
+def tries_again(stderr: str) -> bool:
+    """Whether a running restic is about to try something again. (Before 0.15 it does not say that it went well then,
+    but it gives up after ten times.)"""
+    said = [line for line in stderr.splitlines() if ", retrying after " in line or "operation successful after" in line]
+    return bool(said) and ", retrying after " in said[-1]
 
 
-def _last(stderr: str) -> str:
+def gave_up(stderr: str) -> bool:
+    """Whether a running restic tries again what cannot go better: a login or a right was refused, there is no bucket."""
+    return bool(_TRIES_AGAIN.search(stderr))
+
+
+def _line(stderr: str, word: Union[str, re.Pattern[str]]) -> str:
+    found = re.compile(word)
+    return next((line.strip() for line in stderr.splitlines() if found.search(line)), last_message(stderr))
+
+
+def last_message(stderr: str) -> str:
     lines = [line for line in stderr.splitlines() if line.strip()]
     return lines[-1] if lines else "no message"
+
+
+def last_complaint(stderr: str) -> str:
+    """Why it tries again."""
+    said = [line.strip() for line in stderr.splitlines() if ", retrying after " in line]
+    return said[-1] if said else last_message(stderr)
 
 
 def read_errors(stderr: str, stdout: bytes) -> tuple[list[str], list[str]]:

@@ -12,7 +12,6 @@ import json
 import re
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,13 +21,16 @@ from .._core.context import Context
 from .._core.errors import OpsError, Refused, ToolFailed, Unavailable
 from .._core.place import HostPlace
 from .._core.process import TAIL, Child, Command, failed
+from . import repository as repositories
 from . import traces
 from .messages import Locked, NoRepository, classify, is_locked, read_errors
+from .repository import MINIMUM, Repository
+from .running import Collector, Patience, Reached, Result, collect, watched
 from .traces import Traced, Traces
 
-MINIMUM = (0, 14, 0)
+__all__ = ["MINIMUM", "Repository", "Restic", "Snapshot", "StreamBackup", "Summary"]
+
 T = TypeVar("T")
-Reached = Callable[[int, int], None]  # bytes so far, bytes expected (0: not known)
 MESSAGES = 1 << 20  # bytes of messages that are kept: every file that could not be read counts
 
 
@@ -41,6 +43,12 @@ class Snapshot:
     tags: tuple[str, ...]
     paths: tuple[str, ...]
     original: str = ""
+    tree: str = ""
+
+    @property
+    def origin(self) -> str:
+        """The id that it has in the repository where it was made."""
+        return self.original or self.id
 
     def tag(self, name: str) -> str:
         """The value of the tag `name=value`; "" where there is none."""
@@ -61,24 +69,6 @@ class Summary:
     added: int
 
 
-@dataclasses.dataclass(frozen=True)
-class Repository:
-    """Where a repository is and how restic gets in."""
-
-    location: str
-    password: str
-    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    restic: str = "restic"
-    lock_timeout: float = 300
-
-    @property
-    def directory(self) -> Optional[Path]:
-        """The directory of a local repository."""
-        if re.match(r"^[a-z0-9]+:", self.location):
-            return Path(self.location[6:]) if self.location.startswith("local:") else None
-        return Path(self.location)
-
-
 class Restic:
     """One repository, driven by one restic."""
 
@@ -91,7 +81,7 @@ class Restic:
 
     # Opening -------------------------------------------------------------------------------------
     def version(self) -> tuple[int, ...]:
-        """Its version; `Refused` for one that is too old."""
+        """Its version; `Refused` for one that is too old, or lacks an option that is given."""
         completed = self.place.run([self.repository.restic, "version"], timeout=60)
         match = re.match(r"restic (\d+)\.(\d+)\.(\d+)", completed.text)
         if not match:
@@ -99,7 +89,14 @@ class Restic:
         version = tuple(int(number) for number in match.groups())
         if version < MINIMUM:
             raise Refused(f"restic {'.'.join(match.groups())} is too old", hint="Install restic 0.14.0 or newer.")
+        repositories.check_options(self.repository, version, self._extended())
         return version
+
+    def _extended(self) -> list[str]:
+        """The extended options that it knows; asked only where one is given."""
+        if not self.repository.options.extended:
+            return []
+        return re.findall(r"^ +(\S+)", self.place.run([self.repository.restic, "options"], timeout=60).text, re.M)
 
     def config(self) -> Mapping[str, Any]:
         """The repository's configuration: the one question that tells why a repository cannot be used."""
@@ -114,9 +111,13 @@ class Restic:
             return False
         return True
 
-    def init(self) -> None:
-        """Make a new repository. Only after `exists` said no: never over a failure."""
-        self._run(["init"])
+    def init(self, like: Optional[Restic] = None) -> None:
+        """Make a new repository. Only after `exists` said no: never over a failure. `like`: files are cut where that
+        one cuts them, so that what is copied from there is stored once only."""
+        if like is None:
+            self._run(["init"])
+        else:
+            self._run(["init", "--copy-chunker-params"], source=like)
 
     # Writing -------------------------------------------------------------------------------------
     def store_stream(self, filename: str, tags: Sequence[str]) -> StreamBackup:
@@ -162,12 +163,17 @@ class Restic:
             self.context.warn(f"{len(vanished)} files vanished while they were read: {', '.join(vanished[:5])}")
         return summary
 
+    def copy(self, source: Restic, snapshots: Sequence[str]) -> None:
+        """Copy snapshots from another repository into this one. What is here already is passed over by restic."""
+        if snapshots:
+            self._run(["copy", *snapshots], timeout=None, source=source)
+
     def forget(self, snapshots: Sequence[str]) -> None:
         if snapshots:
             self._run(["forget", *snapshots], timeout=None)
 
-    def prune(self) -> None:
-        self._run(["prune"], timeout=None)
+    def prune(self, max_unused: str = "") -> None:
+        self._run(["prune", *([f"--max-unused={max_unused}"] if max_unused else [])], timeout=None)
 
     # Reading -------------------------------------------------------------------------------------
     def snapshots(self, tags: Sequence[str], lock: bool = True) -> list[Snapshot]:
@@ -197,17 +203,6 @@ class Restic:
             node = json.loads(line)
             if node.get("struct_type") == "node" or node.get("message_type") == "node":
                 yield node
-
-    def check(self, subset: str = "") -> list[str]:
-        """Let restic check the repository; its complaints, none when all is well."""
-        argv = ["check"]
-        if subset:
-            argv += ["--read-data"] if subset == "all" else [f"--read-data-subset={subset}"]
-        completed = self._run(argv, ok=(0, 1), timeout=None)
-        if completed.rc == 0:
-            return []
-        lines = (completed.text + "\n" + completed.stderr_tail).splitlines()
-        return [line for line in lines if re.search(r"error|Fatal|does not|damaged|not found", line)][:20] or lines[-3:]
 
     # Locks ---------------------------------------------------------------------------------------
     def patiently(self, transfer: Callable[[], T]) -> T:
@@ -251,19 +246,23 @@ class Restic:
 
     def _look(self, *words: str) -> Result:
         """Whatever the locks say."""
-        result = _collect(self._start([*words, "--no-lock"]), 300)
+        result = self._collect(self._start([*words, "--no-lock"]), 300)
         if result.rc != 0:
             raise classify(result.argv, result.rc, result.stderr_tail, self.repository.location)
         return result
 
     # Running -------------------------------------------------------------------------------------
-    def command(self, argv: Sequence[str]) -> Command:
-        return self._command(argv)
+    def ask(
+        self, argv: Sequence[str], ok: Sequence[int] = (0,), timeout: Optional[float] = None, cached: bool = True
+    ) -> Result:
+        """Any other question, waiting for a lock. Not `cached`: of the repository itself, whatever the cache holds."""
+        return self._run([*argv[:1], *([] if cached else ["--no-cache"]), *argv[1:]], ok, timeout)
 
-    def _start(self, argv: Sequence[str], **options: Any) -> Traced:
-        return Traced(self.traces, self._command(argv), **options)
+    def _start(self, argv: Sequence[str], source: Optional[Restic] = None, **options: Any) -> Traced:
+        both = [self.traces] if source is None else [self.traces, source.traces]
+        return Traced(both, self._command(argv, source), **options)
 
-    def _command(self, argv: Sequence[str]) -> Command:
+    def _command(self, argv: Sequence[str], source: Optional[Restic] = None) -> Command:
         # The location goes by the environment as well: it may hold a password.
         environment = {
             **{name: str(value) for name, value in self.repository.environment.items()},
@@ -272,9 +271,17 @@ class Restic:
             "RESTIC_CACHE_DIR": str(self.context.state_dir / "cache"),
             "RESTIC_PROGRESS_FPS": "1",
         }
+        if source is not None:
+            environment = {**source.repository.environment, **environment}
+            environment["RESTIC_FROM_REPOSITORY"] = source.repository.location
+            environment["RESTIC_FROM_PASSWORD"] = source.repository.password
+        flags = repositories.flags(self.repository, argv[0], source.repository if source else None)
         # Check mode leaves nothing behind, not even a cache.
-        flags = ["--no-cache"] if self.context.check_mode else []
-        return self.place.command([self.repository.restic, *flags, *argv], environment)
+        flags += ["--no-cache"] if self.context.check_mode else []
+        return self.place.command([self.repository.restic, argv[0], *flags, *argv[1:]], environment)
+
+    def _collect(self, child: Traced, timeout: Optional[float], reached: Optional[Reached] = None) -> Result:
+        return collect(child, timeout, self.repository.timeout, self.repository.location, reached)
 
     def _tags(self, tags: Sequence[str]) -> list[str]:
         return ["--host", self.context.app.key, *(word for tag in tags for word in ("--tag", tag))]
@@ -283,36 +290,26 @@ class Restic:
         self,
         argv: Sequence[str],
         ok: Sequence[int] = (0,),
-        timeout: Optional[float] = 900,
+        timeout: Optional[float] = 0,
         reached: Optional[Reached] = None,
         written: Optional[Callable[[int], None]] = None,
+        source: Optional[Restic] = None,
     ) -> Result:
-        """Run to the end, waiting for a lock that somebody else holds."""
+        """Run to the end, waiting for a lock that somebody else holds. `timeout`: seconds, None for as long as it
+        takes, 0 for what `repository.timeout` allows."""
         deadline = time.monotonic() + self.repository.lock_timeout
         while True:
-            with _watched(self._start(argv, keep=MESSAGES), written) as child:
-                result = _collect(child, timeout, reached)
+            limit = self.repository.timeout if timeout == 0 else timeout
+            with watched(self._start(argv, source, keep=MESSAGES), written) as child:
+                result = self._collect(child, limit, reached)
             if result.rc in ok and not (result.rc == 1 and is_locked(result.rc, result.stderr_tail)):
                 return result
             error = classify(result.argv, result.rc, result.stderr_tail, self.repository.location)
-            if isinstance(error, Locked) and self.settle():
+            if isinstance(error, Locked) and (self.settle() or (source is not None and source.settle())):
                 continue
             if not isinstance(error, Locked) or time.monotonic() > deadline:
                 raise error
             time.sleep(min(2.0, max(0.1, deadline - time.monotonic())))
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    argv: tuple[str, ...]
-    rc: int
-    stdout: bytes
-    stderr_tail: str
-    stderr_cut: bool = False
-
-    @property
-    def text(self) -> str:
-        return self.stdout.decode(errors="replace").strip()
 
 
 class StreamBackup:
@@ -327,7 +324,8 @@ class StreamBackup:
         self._restic = restic
         argv = ["backup", "--json", "--stdin", "--stdin-filename", filename, *restic._tags(tags)]
         self._child = restic._start(argv, stdin=subprocess.PIPE)
-        self._collector = _Collector(self._child)
+        self._collector = Collector(self._child)
+        Patience(self._child, restic.repository.timeout).watch()
 
     def passed(self, count: int) -> None:
         self._restic.context.progress.add(count)
@@ -360,65 +358,6 @@ class StreamBackup:
         return classify(self._child.argv, rc, self._child.stderr_tail, self._restic.repository.location)
 
 
-class _Collector:
-    """Reads a child's standard output in the background; keeps its end (the summary is the last line)."""
-
-    def __init__(self, child: Child, reached: Optional[Reached] = None) -> None:
-        self._data, self._reached = bytearray(), reached
-        self._thread = threading.Thread(target=self._read, args=(child,), daemon=True)
-        self._thread.start()
-
-    def _read(self, child: Child) -> None:
-        try:
-            for line in child.stdout:
-                if b'"message_type":"status"' not in line:
-                    self._data += line
-                elif self._reached is not None:
-                    _tell(line, self._reached)
-        except (OSError, ValueError):
-            pass  # closed by us
-
-    def text(self) -> bytes:
-        self._thread.join(timeout=30)
-        return bytes(self._data)
-
-
-def _tell(line: bytes, reached: Reached) -> None:
-    """What a status line of `backup` or `restore` says of bytes; a figure that is zero is left out of it."""
-    with contextlib.suppress(ValueError, TypeError):  # progress is no reason to fail
-        status = json.loads(line)
-        reached(status.get("bytes_done") or status.get("bytes_restored") or 0, status.get("total_bytes") or 0)
-
-
-@contextlib.contextmanager
-def _watched(child: Child, written: Optional[Callable[[int], None]]) -> Iterator[Child]:
-    """Tell once a second what it has written, for a restic whose `restore` says nothing by itself (before 0.16)."""
-    ended = threading.Event()
-
-    def watch(tell: Callable[[int], None]) -> None:
-        while not ended.wait(1):
-            tell(child.written)
-
-    if written is not None:
-        threading.Thread(target=watch, args=(written,), daemon=True).start()
-    try:
-        yield child
-    finally:
-        ended.set()
-
-
-def _collect(child: Child, timeout: Optional[float], reached: Optional[Reached] = None) -> Result:
-    collector = _Collector(child, reached)
-    try:
-        rc = child.wait(timeout)
-        return Result(child.argv, rc, collector.text(), child.stderr_tail, child.stderr_cut)
-    except BaseException:
-        child.kill()
-        raise
-    finally:
-        child.close()
-
-
 def _snapshot(entry: Mapping[str, Any]) -> Snapshot:
     return Snapshot(
         id=entry["id"],
@@ -426,6 +365,7 @@ def _snapshot(entry: Mapping[str, Any]) -> Snapshot:
         tags=tuple(entry.get("tags") or ()),
         paths=tuple(entry.get("paths") or ()),
         original=entry.get("original") or "",
+        tree=entry.get("tree") or "",
     )
 
 

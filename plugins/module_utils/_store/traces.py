@@ -18,7 +18,7 @@ import re
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGINT, SIGKILL
 from typing import Any, Optional
 
 from .._core import clock
@@ -37,7 +37,7 @@ class Traces:
 
     def __init__(self, context: Context, location: str) -> None:
         self._directory = context.home / "restic"
-        self._suffix = hashlib.sha256(location.encode()).hexdigest()[:12]
+        self.suffix = hashlib.sha256(location.encode()).hexdigest()[:12]
         self._context = context
 
     def began(self, pid: int) -> Optional[Path]:
@@ -45,7 +45,7 @@ class Traces:
         process = None if self._context.check_mode or not self._context.home.is_dir() else identity(pid)
         if process is None:
             return None
-        trace = self._directory / f"{pid}.{self._suffix}"
+        trace = self._directory / f"{pid}.{self.suffix}"
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             trace.write_text(process, encoding="ascii")
@@ -57,7 +57,7 @@ class Traces:
 
     def dead(self) -> list[Path]:
         """The traces of restics that do not run any more."""
-        return [trace for trace in self._directory.glob(f"*.{self._suffix}") if not _runs(trace)]
+        return [trace for trace in self._directory.glob(f"*.{self.suffix}") if not _runs(trace)]
 
 
 def _runs(trace: Path) -> bool:
@@ -97,11 +97,14 @@ def _whole_seconds(text: str) -> str:
 
 
 class Traced(Child):
-    """A running restic, which is interrupted before it is killed, so that it can take its lock away."""
+    """A running restic, which is interrupted before it is killed, so that it can take its lock away.
 
-    def __init__(self, traces: Traces, command: Command, **options: Any) -> None:
+    One that works on two repositories (a copy) leaves a trace for each.
+    """
+
+    def __init__(self, traces: Sequence[Traces], command: Command, **options: Any) -> None:
         super().__init__(command, **options)
-        self._trace = traces.began(self.pid)
+        self._traces = [trace for trace in (one.began(self.pid) for one in traces) if trace is not None]
 
     def wait(self, timeout: Optional[float] = None) -> int:
         try:
@@ -109,18 +112,30 @@ class Traced(Child):
         finally:
             self._ended()
 
-    def kill(self) -> None:
-        self._ended()
+    def ended_within(self, seconds: float) -> bool:
+        try:
+            self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def interrupt(self) -> None:
+        """Ask it to end; by force when it does not."""
         self.signal(SIGINT)  # restic before 0.17 leaves a lock behind after SIGTERM
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(GRACE)
+        self.signal(SIGKILL)
+
+    def kill(self) -> None:
+        self._ended()
+        self.interrupt()
         super().kill()
 
     def _ended(self) -> None:
         """It took its lock away when it ended by itself; interrupted at the wrong moment, or cut off, it does not."""
         rc = self.rc
-        if self._trace is None or rc is None or rc < 0 or rc == _INTERRUPTED:
+        if rc is None or rc < 0 or rc == _INTERRUPTED or _LOCK_LEFT.search(self.stderr_tail):
             return
-        if not _LOCK_LEFT.search(self.stderr_tail):
+        for trace in self._traces:
             with contextlib.suppress(OSError):
-                self._trace.unlink()
+                trace.unlink()

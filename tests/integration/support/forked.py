@@ -24,6 +24,8 @@ from ansible_collections.day2.ops.plugins.modules import (
     app_lock,
     backup,
     backup_info,
+    backup_maintain,
+    backup_repository,
     backup_retention,
     backup_verify,
     operation_info,
@@ -35,7 +37,17 @@ from tests.integration.support.modules import Outcome, parsed
 # Imported before the fork, once for all.
 MAIN = {
     module.__name__.rpartition(".")[2]: module.main
-    for module in (app_lock, backup, backup_info, backup_retention, backup_verify, operation_info, restore)
+    for module in (
+        app_lock,
+        backup,
+        backup_info,
+        backup_maintain,
+        backup_repository,
+        backup_retention,
+        backup_verify,
+        operation_info,
+        restore,
+    )
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import OpsError, ToolFailed, Unavailable
 from ansible_collections.day2.ops.plugins.module_utils._store.messages import (
+    Damaged,
     Locked,
     NoRepository,
     classify,
@@ -40,18 +41,18 @@ CASES = [
         "no space left",
     ),
     (1, "Fatal: unable to save snapshot: write /r/data/x: no space left on device", ToolFailed, "no space left"),
-    (1, "Fatal: ciphertext verification failed", ToolFailed, "damaged"),
+    (1, "Fatal: ciphertext verification failed", Damaged, "damaged"),
     (
         1,
         "ignoring error for /d/noise: StreamPack: open /r/data/21/2150: no such file or directory\n"
         "ignoring error for /d/noise: UtimesNano: no such file or directory\nFatal: There were 2 errors",
-        ToolFailed,
+        Damaged,
         "damaged: ignoring error for /d/noise: StreamPack",
     ),
     (
         1,
         "Load(<data/2150fc2941>, 783030, 217120) failed: <data/2150fc2941> does not exist\nFatal: There were 5 errors",
-        ToolFailed,
+        Damaged,
         "damaged: Load(<data/2150fc2941>",
     ),
     (
