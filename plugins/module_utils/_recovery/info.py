@@ -60,7 +60,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         "repository": repository,
         "facts": told,
         "prometheus": text,
-        "copy": copying.state(known, second),
+        "copy_repository": copying.state(known, second),
     }
     entries = list(known.entries)
     if params["backup"]:
