@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.mysql, pytest.mark.docker, pytest.mark.faults]
 SHOP = (
     "CREATE TABLE customers (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(50), KEY by_name (name))",
     "CREATE TABLE orders (id INT AUTO_INCREMENT PRIMARY KEY, customer INT NOT NULL, follows INT, total DECIMAL(8,2), "
-    "CONSTRAINT not_negative CHECK (total >= 0), CHECK (id > 0), KEY by_total (total DESC), "
+    "CONSTRAINT not_negative CHECK (total >= 0), CHECK (customer > 0), KEY by_total (total DESC), "
     "CONSTRAINT orders_customer FOREIGN KEY (customer) REFERENCES customers (id) ON UPDATE CASCADE, "
     "CONSTRAINT orders_follows FOREIGN KEY (follows) REFERENCES orders (id) ON DELETE SET NULL) AUTO_INCREMENT=5000",
     "CREATE TABLE order_lines (id INT AUTO_INCREMENT PRIMARY KEY, orders INT NOT NULL, what VARCHAR(50), "

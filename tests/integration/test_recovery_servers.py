@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -130,3 +131,41 @@ def test_a_swap_of_files_that_fails_takes_the_databases_swap_back(served: Server
     served.is_clean()
     restic.calm()
     served.holds_up(earlier)
+
+
+def test_chosen_tables_come_back_alone_or_beside(served: ServerWorld) -> None:  # noqa: F811
+    """Beside, whoever is connected stays so; in place, killed and settled, or whole."""
+    ((backup, then),) = with_backups(served, 1).items()
+    served.add_orders("since", 3)
+    served.execute("UPDATE alembic_version SET version_num = 'since'", served.name)
+    before, ids = served.state(), served.snapshot_ids()
+    with contextlib.closing(served.server.connect(served.name)) as session:
+        beside = served.run("restore", include={"main": ["orders"]}, include_suffix="_then", backup=backup)
+        with session.cursor() as cursor:
+            cursor.execute("SELECT COUNT(*) FROM orders_then")
+            assert cursor.fetchone()[0] == len(then["main"]["table orders"])
+    assert beside["restore"]["stopped"] == []
+    assert served.snapshot_ids() == ids
+    served.execute("DROP TABLE orders_then", served.name)
+    assert served.state() == before
+    include = {"main": ["orders", "log"]}
+    for number in (5, 6, 8):
+        assert served.restore(include=include, backup=backup, kill_at=(number, "after")).killed
+        wait_for_end_of_processes(served.key)
+        assert served.settle()[0] == "undone"
+        assert served.state() == before, number
+        served.is_clean()
+    done = served.restore(include=include, backup=backup, safety_copy="required")
+    after = served.state()
+    mine = {key for key in after["main"] if key in ("table orders", "table log", "sequences")}
+    assert {key: after["main"][key] for key in mine} == {key: then["main"][key] for key in mine}
+    assert {k: v for k, v in after["main"].items() if k not in mine} == {
+        k: v for k, v in before["main"].items() if k not in mine
+    }
+    assert after["uploads"] == before["uploads"]
+    assert done["restore"]["safety_backup"]
+    assert sorted(one.rpartition(".")[2] for one in done["restore"]["datastores"]["main"]["included"]) == [
+        "log",
+        "orders",
+    ]
+    served.is_clean()

@@ -33,7 +33,6 @@ NOT_BOUND = {
             "lock_token": "it changes nothing",
             "backup": "the facts are those of all backups",
             "check": "a check takes long, and has a time of its own",
-            "copy_repository": "the backup's own result says what became of the copy",
         }
         for role in ("backup", "verify")
     },

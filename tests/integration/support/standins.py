@@ -213,9 +213,10 @@ class Booking(Composed):
             "rows": self._sql(
                 "SELECT * FROM bookings ORDER BY id; SELECT * FROM alembic_version; SELECT * FROM newest"
             ),
-            "objects": self._sql("SHOW FULL TABLES; SHOW CREATE TABLE bookings; SHOW CREATE TRIGGER priced")
-            if "priced" in self._sql("SHOW TRIGGERS")
-            else "no trigger",
+            "objects": self._sql(
+                "SHOW FULL TABLES; SHOW CREATE TABLE bookings;"
+                " SELECT trigger_name, action_statement FROM information_schema.triggers WHERE trigger_schema = 'booking'"
+            ),
             "uploads": files(self.project.directory / "uploads"),
         }
 
