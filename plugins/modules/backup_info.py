@@ -127,11 +127,12 @@ repository:
     damaged: [{pack: cae0a0fd3cfa, backups: [{id: 20261123T210455Z-1f0c9a, datastores: [uploads], manifest: false}]}]
 copy:
   description:
-    - The second repository. C(backups) are the ids that it holds, whole; C(missing) those that it lacks, safety copies apart.
+    - The second repository. C(backups) are the ids that it holds, whole, and C(newest) is when the last of them was begun;
+      C(missing) are those that it lacks, safety copies apart.
     - When it cannot be read, C(status) is V(failed), and a warning says why. Empty without O(copy_repository).
   returned: success
   type: dict
-  sample: {status: read, location: "s3:https://s3.example.org/day2", message: "", backups: [20261123T210455Z-1f0c9a], missing: []}
+  sample: {status: read, location: "s3:https://s3.example.org/day2", message: "", newest: "2026-11-23T21:04:55Z", backups: [20261123T210455Z-1f0c9a], missing: []}
 facts:
   description:
     - What a monitoring system wants to know of all backups, whatever O(backup) names. RV(facts.last_backup) is the newest complete

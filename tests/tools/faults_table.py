@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+import tests.conftest  # noqa: E402, F401  # this checkout as the collection
 from tests.integration.matrix import results  # noqa: E402
 from tests.integration.matrix.cells import FAULTS, OPERATIONS, SITES, Cell, Fault, Site, cells, why_not  # noqa: E402
 

@@ -122,8 +122,18 @@ def state(first: catalogue.Catalogue, second: Optional[Restic]) -> Json:
     except OpsError as error:
         message = second.context.secrets.strike(str(error))
         second.context.warn(f"the copy in {second.context.secrets.strike(location)} cannot be read: {message}")
-        return {"status": "failed", "location": location, "message": message, "backups": [], "missing": []}
-    whole = [entry.id for entry in known.entries if entry.complete]
+        return {
+            "status": "failed",
+            "location": location,
+            "message": message,
+            "newest": "",
+            "backups": [],
+            "missing": [],
+        }
+    complete = [entry for entry in known.entries if entry.complete]
+    whole = [entry.id for entry in complete]
+    newest = complete[0].summary.started if complete else ""
     missing = [one.id for one in first.entries if one.id not in whole and one.kind != "safety" and one.complete]
     message = "; ".join(known.unreadable())
-    return {"status": "read", "location": location, "message": message, "backups": whole, "missing": missing}
+    found = {"newest": newest, "backups": whole, "missing": missing}
+    return {"status": "read", "location": location, "message": message, **found}

@@ -42,10 +42,19 @@ _PROOFS = (
     ("last_proof_age_seconds", "age", "Age of that proof at day2_backup_facts_timestamp_seconds."),
     ("proven_timestamp_seconds", "backup_timestamp", "When the newest backup that is proven was begun, Unix time."),
 )
+_COPIES = (
+    ("copy_readable", "readable", "Whether the second repository could be read (1) or not (0)."),
+    (
+        "copy_last_timestamp_seconds",
+        "timestamp",
+        "When the newest backup in the second repository was begun, Unix time.",
+    ),
+    ("copy_missing", "missing", "Backups that the second repository lacks, safety copies apart."),
+)
 
 
-def collect(known: Catalogue, now: datetime.datetime, repository: Json) -> Json:
-    """The facts of one application."""
+def collect(known: Catalogue, now: datetime.datetime, repository: Json, copy: Optional[Json] = None) -> Json:
+    """The facts of one application. `copy`: what `copying.state` says of the second repository."""
     regular = [entry for entry in known.entries if entry.kind != "safety" and entry.complete]
     return {
         "schema": SCHEMA,
@@ -63,6 +72,21 @@ def collect(known: Catalogue, now: datetime.datetime, repository: Json) -> Json:
             "errors": len(repository["errors"]),
         },
         "repository": {key: repository[key] for key in ("location", "checked", "errors")},
+        "copy": _copy(copy) if copy else None,
+    }
+
+
+def _copy(state: Json) -> Json:
+    read = state["status"] == "read"
+    newest = state["newest"]
+    return {
+        "location": state["location"],
+        "readable": int(read),
+        "message": state["message"],
+        "backups": len(state["backups"]) if read else None,
+        "missing": len(state["missing"]) if read else None,
+        "newest": newest,
+        "timestamp": _unix(clock.from_text(newest)) if newest else None,
     }
 
 
@@ -110,9 +134,9 @@ def prometheus(facts: Json) -> str:
 def _lines(facts: Json) -> Iterator[str]:
     labels = {"app": facts["app"], "instance": facts["instance"]}
     yield from _metric("facts_timestamp_seconds", "When this was written, Unix time.", [(labels, facts["timestamp"])])
-    for metrics, group in ((_METRICS, "last_backup"), (_PROOFS, "last_proof"), (_COUNTS, "counts")):
+    for metrics, group in ((_METRICS, "last_backup"), (_PROOFS, "last_proof"), (_COUNTS, "counts"), (_COPIES, "copy")):
         for name, key, text in metrics:
-            if facts[group] is not None:
+            if facts[group] is not None and facts[group][key] is not None:
                 yield from _metric(name, text, [(labels, facts[group][key])])
     if facts["last_backup"] is not None:
         stores = facts["last_backup"]["datastores"]

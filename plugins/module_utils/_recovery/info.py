@@ -46,7 +46,8 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
             found = care.inspect(restic, context, "" if subset == "structure" else subset)
         repository["errors"] += found["errors"]
         repository["damaged"] = found["damaged"]
-    told = facts.collect(known, now, repository)
+    copy = copying.state(known, second)
+    told = facts.collect(known, now, repository, copy)
     text = facts.prometheus(told)
     if json_file is not None and not context.check_mode:  # struck: the location may hold a password
         facts.write(json_file, context.secrets.strike(json.dumps(told, indent=1)) + "\n", 0o600)
@@ -60,7 +61,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         "repository": repository,
         "facts": told,
         "prometheus": text,
-        "copy": copying.state(known, second),
+        "copy": copy,
     }
     entries = list(known.entries)
     if params["backup"]:

@@ -228,7 +228,7 @@ class Cell:
 # Why a cell is none: the table's footnotes.
 NO_TOOL = "the collection reads and writes the data itself (SQLite), or restic does (files): there is no tool to fail"
 NO_SERVER = "there is no server"
-NO_CONTAINER = "the server is no container"
+NO_CONTAINER = "nothing runs in a container"
 NO_LOGIN = "there is no password"
 NO_LOCKS = "there are no locks that another session could hold"
 THROWAWAY = "what loads is a throwaway server of the collection's own, on the finished file: it starts or it does not"

@@ -149,3 +149,26 @@ def test_a_file_that_cannot_be_written_is_refused_first(tmp_path: Path) -> None:
         facts.checked(str(tmp_path / "absent" / "x.json"), "json_file")
     with pytest.raises(Refused, match="is a directory"):
         facts.checked(str(tmp_path), "json_file")
+
+
+def test_the_second_repository_is_told_of_and_one_that_cannot_be_read_too() -> None:
+    copy = {
+        "location": "s3:x",
+        "message": "",
+        "status": "read",
+        "newest": "2026-11-23T00:00:00Z",
+        "backups": ["b"],
+        "missing": ["a", "c"],
+    }
+    found = parsed(facts.prometheus(facts.collect(Catalogue(APP, (), (), {}), NOW, REPOSITORY, copy)))
+    assert metric(found, "copy_readable") == 1
+    assert metric(found, "copy_missing") == 2
+    assert metric(found, "copy_last_timestamp_seconds") == NOW.timestamp() - 86400
+    gone = {**copy, "status": "failed", "message": "down", "newest": "", "backups": [], "missing": []}
+    found = parsed(facts.prometheus(facts.collect(Catalogue(APP, (), (), {}), NOW, REPOSITORY, gone)))
+    assert metric(found, "copy_readable") == 0
+    assert metric(found, "copy_missing") is None and metric(found, "copy_last_timestamp_seconds") is None
+    assert (
+        metric(parsed(facts.prometheus(facts.collect(Catalogue(APP, (), (), {}), NOW, REPOSITORY))), "copy_readable")
+        is None
+    )
