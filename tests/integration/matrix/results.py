@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.matrix import faults, network
-from tests.integration.matrix.cells import Cell
+from tests.integration.matrix.cells import Cell, cells
 
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / ".venv" / "results" / "faults"
@@ -80,18 +80,32 @@ def recorded(cell: Cell) -> Iterator[Result]:
     try:
         yield result
         result.passed = True
+    except KeyboardInterrupt:  # somebody ended the run: that says nothing about the cell
+        result.cell = ""
+        raise
     except BaseException as error:
         result.why = f"{type(error).__name__}: {error}"[:500]
         raise
     finally:
         result.seconds = round(time.monotonic() - begun, 1)
         result.when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        result.write()
+        if result.cell:
+            result.write()
 
 
 def read() -> dict[str, dict[str, Any]]:
     """The results that there are, by cell."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def passed() -> set[str]:
+    """Cells whose result is of this test, and good."""
+    found = read()
+    return {
+        cell.id
+        for cell in cells()
+        if (one := found.get(cell.id)) and one["passed"] and one["sources"] == fingerprint(cell)
+    }
 
 
 def _commit() -> str:
