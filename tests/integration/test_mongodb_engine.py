@@ -187,7 +187,7 @@ def test_a_truncated_stream_is_no_dump_and_no_load(mongo: MongoServer, mongo_dat
             load(engine, part, tmp_path / "cut")
     engine.drop_scratch(engine.context.scratch_name("main", "stage"))
     assert scratch_of(mongo, mongo_database) == []
-    assert mongo.tools() == []
+    assert mongo.tools(mongo_database) == []
 
 
 def test_documents_that_fail_make_the_load_fail_although_the_tool_ends_with_0(

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
+from ansible_collections.day2.ops.plugins.module_utils._core.journal import Journal
 
-from tests.integration.support.kills import Point, killed_everywhere
+from tests.integration.support.kills import killed_everywhere
 from tests.integration.support.mongo_world import MongoWorld, mongo_world  # noqa: F401
 from tests.integration.support.servers import with_backups
 
@@ -40,7 +39,7 @@ def test_backed_up_proven_and_restored(mongo_world: MongoWorld) -> None:  # noqa
     assert restored.rc == 0, restored
     assert mongo_world.state() == before
     mongo_world.is_clean()
-    assert mongo_world.server.tools() == []
+    assert mongo_world.server.tools(mongo_world.name) == []
     for outcome in (backup, proof, restored):
         assert mongo_world.server.options["password"] not in str(outcome.data)
 
@@ -50,18 +49,35 @@ def test_backed_up_proven_and_restored(mongo_world: MongoWorld) -> None:  # noqa
     assert mongo_world.state() == damaged
 
 
-SLICE = [(5, "before"), (9, "after"), (14, "before"), (27, "after")]
+def writes_of_a_restore(world: MongoWorld, backup: str) -> int:
+    """How often a restore writes its journal."""
+    written = world.root / "written"
+
+    def count() -> None:
+        write = Journal.write
+
+        def counted(self: Journal) -> None:
+            with written.open("a") as stream:
+                stream.write("x")
+            write(self)
+
+        Journal.write = counted  # type: ignore[method-assign]
+
+    world.start("restore", backup=backup, replace=True, safety_copy="none", prelude=count).finish()["changed"]
+    return len(written.read_text())
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(
-    "points", [pytest.param(SLICE, id="slice"), pytest.param(None, id="all", marks=pytest.mark.full)]
-)
+@pytest.mark.parametrize("everywhere", [False, pytest.param(True, marks=pytest.mark.full)], ids=["slice", "all"])
 def test_a_restore_killed_at_any_point_is_whole_or_undone_once_it_is_run_again(
     mongo_world: MongoWorld,  # noqa: F811
-    points: Iterable[Point] | None,
+    everywhere: bool,
 ) -> None:
     earlier = with_backups(mongo_world, 2)  # type: ignore[arg-type]
+    points = None
+    if not everywhere:
+        last = writes_of_a_restore(mongo_world, next(iter(earlier)))
+        points = [(9, "before"), (last // 2, "after"), (last - 1, "before")]
     report = killed_everywhere(mongo_world, earlier, points)
     print("\n".join(f"{point}: {outcome}" for point, outcome in report))
     assert {"undone", "completed"} <= {outcome for _point, outcome in report}

@@ -112,9 +112,8 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
             **details,
         )
     if "no space left on device" in stderr:
-        return ToolFailed(
-            f"there is no space left for the repository {location}", hint="Free some, then run it again.", **details
-        )
+        where = _target(argv) or f"for the repository {location}"
+        return ToolFailed(f"there is no space left {where}", hint="Free some, then run it again.", **details)
     if re.search(r"permission denied", stderr) and "config" in stderr:
         return Unavailable(
             f"the repository {location} may not be read by this user", hint="Check its owner and mode.", **details
@@ -140,6 +139,11 @@ def classify(argv: Sequence[str], rc: int, stderr: str, location: str) -> OpsErr
             **details,
         )
     return failed(argv, rc, stderr[-TAIL:], hint=f"The repository is {location}.")
+
+
+def _target(argv: Sequence[str]) -> str:
+    """Where `restic restore` writes to; of the repository it only reads."""
+    return f"in {argv[argv.index('--target') + 1]}" if "--target" in argv[:-1] else ""
 
 
 def is_locked(rc: int, stderr: str) -> bool:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import functools
@@ -17,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.integration.matrix import faults
-from tests.integration.matrix.cells import Cell
+from tests.integration.matrix import faults, network
+from tests.integration.matrix.cells import Cell, cells
 
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / ".venv" / "results" / "faults"
@@ -26,20 +27,27 @@ SHARED = ("case", "power", "subjects", "verdict", "worlds")  # modules of the ma
 
 
 @functools.cache
-def _shared() -> bytes:
+def _shared() -> str:
     directory = Path(__file__).parent
     private = [
         inspect.getsource(one)
         for name, one in sorted(vars(faults).items())
         if name[0] == "_" and inspect.isfunction(one)
     ]
-    return b"".join((directory / f"{name}.py").read_bytes() for name in SHARED) + "".join(private).encode()
+    return "".join(_meaning(text) for text in [(directory / f"{name}.py").read_text() for name in SHARED] + private)
+
+
+def _meaning(source: str) -> str:
+    """Without what changes nothing: spaces, comments."""
+    return ast.dump(ast.parse(source))
 
 
 def fingerprint(cell: Cell) -> str:
     """Of what tests a cell: a result with another one says nothing about it."""
     function = inspect.getsource(faults.FUNCTIONS[cell.fault.name])
-    return hashlib.sha256(_shared() + f"{cell.fault!r}{function}".encode()).hexdigest()[:16]
+    if "start_connected" in function:
+        function += inspect.getsource(network)
+    return hashlib.sha256(f"{_shared()}{cell.fault!r}{_meaning(function)}".encode()).hexdigest()[:16]
 
 
 @dataclasses.dataclass
@@ -72,18 +80,32 @@ def recorded(cell: Cell) -> Iterator[Result]:
     try:
         yield result
         result.passed = True
+    except KeyboardInterrupt:  # somebody ended the run: that says nothing about the cell
+        result.cell = ""
+        raise
     except BaseException as error:
         result.why = f"{type(error).__name__}: {error}"[:500]
         raise
     finally:
         result.seconds = round(time.monotonic() - begun, 1)
         result.when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        result.write()
+        if result.cell:
+            result.write()
 
 
 def read() -> dict[str, dict[str, Any]]:
     """The results that there are, by cell."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+
+
+def passed() -> set[str]:
+    """Cells whose result is of this test, and good."""
+    found = read()
+    return {
+        cell.id
+        for cell in cells()
+        if (one := found.get(cell.id)) and one["passed"] and one["sources"] == fingerprint(cell)
+    }
 
 
 def _commit() -> str:

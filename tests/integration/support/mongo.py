@@ -77,13 +77,13 @@ class MongoServer:
         finally:
             client.close()
 
-    def tools(self) -> list[str]:
-        """Command lines of dump and load tools that run where the server is."""
+    def tools(self, database: str) -> list[str]:
+        """Command lines of tools that run where the server is, and work on a database or from one."""
         argv = ["pgrep", "-a", "-x", "mongodump|mongorestore"]
         if self.kind == "container":
             argv = ["docker", "top", self.container, "-eo", "pid,comm,args"]
         printed = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30).stdout
-        return [line for line in printed.splitlines() if "mongodump" in line or "mongorestore" in line]
+        return [line for line in printed.splitlines() if "--config" in line and database in line]
 
 
 def content(server: MongoServer, database: str) -> dict[str, Any]:

@@ -74,6 +74,13 @@ def test_each_failure_is_told_apart(rc: int, stderr: str, kind: type[OpsError], 
     assert error.rc == rc
 
 
+def test_a_restore_that_finds_no_space_names_its_target_and_not_the_repository() -> None:
+    argv = ["restic", "restore", "9a", "--target", "/var/scratch", "--include", "/srv"]
+    error = classify(argv, 1, "ignoring error for /srv/x: write /var/scratch/srv/x: no space left on device", "/repo")
+    assert "no space left in /var/scratch" in str(error)
+    assert "/repo" not in str(error)
+
+
 @pytest.mark.parametrize(
     ("gone", "denied"),
     [
