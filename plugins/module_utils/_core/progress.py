@@ -59,6 +59,11 @@ class Progress:
         self._marks: deque[tuple[float, int]] = deque(maxlen=WINDOW + 1)
         self._due = 0.0
 
+    @property
+    def bytes(self) -> int:
+        """What has passed since the stage began."""
+        return self._bytes
+
     def begin(self, stage: str, datastore: str = "", expected: int = 0, estimate: bool = False) -> None:
         """Another stage: published at once."""
         self._state = State(stage, datastore, expected=max(expected, 0), estimate=estimate)

@@ -29,7 +29,7 @@ from .._store import catalogue, relay
 from .._store import manifest as manifests
 from .._store.catalogue import Catalogue
 from .._store.manifest import Manifest
-from . import copying, keys, preflight, setup, unfinished
+from . import copying, keys, preflight, setup, silence, unfinished
 from .background import Background
 from .setup import Operation
 
@@ -190,7 +190,8 @@ def _store(operation: Operation, request: Request, engine: Engine, description: 
             stream.abort()
             raise
         counting = Background(snapshot.fingerprint)
-        stored = relay.store(producer, stream, snapshot.complete)
+        with silence.watched(engine, operation.context.progress, producer.kill):
+            stored = relay.store(producer, stream, snapshot.complete)
         try:
             fingerprint = counting.result()
             facts = {**description.facts, **getattr(snapshot, "facts", {})}

@@ -22,6 +22,7 @@ from .._engines.base import Engine
 from .._engines.files import Files
 from .._store import relay
 from .._store.relay import Digest
+from . import silence
 from .setup import Operation
 
 
@@ -72,7 +73,9 @@ def _load(operation: Operation, engine: Engine, part: Part, scratch: str, direct
             operation.restic.restore_paths(part.snapshot, target, include)
     else:
         expected = Digest(part.bytes, part.sha256)
-        relay.load(operation.restic, part.snapshot, part.filename, expected, engine.load(part, scratch))
+        loader = engine.load(part, scratch)
+        with silence.watched(engine, operation.context.progress, loader.kill):
+            relay.load(operation.restic, part.snapshot, part.filename, expected, loader)
 
 
 def chosen(parts: Sequence[Part], operation: Operation, only: Sequence[str]) -> list[tuple[Engine, Part]]:

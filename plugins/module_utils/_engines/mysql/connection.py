@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from typing import Any, Optional
@@ -19,6 +20,12 @@ from ..._platform.access import Access
 from .flavours import Flavour
 
 CONNECT_TIMEOUT = 10
+_KEEPALIVES = {  # tcp(7); seconds, the last one milliseconds
+    socket.TCP_KEEPIDLE: 30,
+    socket.TCP_KEEPINTVL: 10,
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 60000,
+}
 
 ACCESS_DENIED, NO_AUTH = 1045, 1698
 DATABASE_DENIED, NO_DATABASE = 1044, 1049
@@ -138,7 +145,17 @@ def connect(
         raise _refused(error, flavour, access, database) from None
     except RuntimeError as error:  # PyMySQL's word for a missing package, such as cryptography
         raise Unavailable(f"the driver cannot log in: {error}") from None
+    if not access.socket:
+        _keep_alive(raw)
     return Sql(raw, flavour)
+
+
+def _keep_alive(raw: Any) -> None:
+    """A server that has gone without a word is noticed within a minute. PyMySQL has no options for that."""
+    with contextlib.suppress(AttributeError, OSError):  # another PyMySQL, another system: as patient as TCP is
+        raw._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVES.items():
+            raw._sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _unverified() -> ssl.SSLContext:
