@@ -51,8 +51,16 @@ def grown(world: World) -> tuple[list[str], dict[str, Path]]:
     return sharing, new
 
 
-@both
-@pytest.mark.parametrize("harm", ["data", "tree", "header", pytest.param("missing", marks=pytest.mark.full)])
+OLD, NEW = "restic", str(NEW_RESTIC)
+HARMS = [
+    *((harm, OLD) for harm in ("data", "tree")),
+    *((harm, NEW) for harm in ("tree", "header")),
+    *(pytest.param(harm, OLD, marks=pytest.mark.full) for harm in ("header", "missing")),
+    *(pytest.param(harm, NEW, marks=pytest.mark.full) for harm in ("data", "missing")),
+]
+
+
+@pytest.mark.parametrize(("harm", "restic"), HARMS)
 def test_a_damaged_pack_is_named_with_the_backups_it_touches_and_no_others(
     world: World, seed: Seed, restic: str, harm: str
 ) -> None:

@@ -128,7 +128,9 @@ def test_a_second_store_that_is_down_is_a_warning_and_the_next_run_goes_on(
 
 
 @both
-@pytest.mark.parametrize("verb", ["copy-1", "copy-2", "copy-3"])
+@pytest.mark.parametrize(
+    "verb", [pytest.param("copy-1", marks=pytest.mark.full), "copy-2", pytest.param("copy-3", marks=pytest.mark.full)]
+)
 def test_a_copy_that_is_killed_leaves_nothing_half_and_goes_on(
     world: World, seed: Seed, restic: str, verb: str
 ) -> None:
