@@ -133,7 +133,13 @@ copy_repository:
   returned: success
   type: dict
   version_added: 1.1.0
-  sample: {status: read, location: "s3:https://s3.example.org/day2", message: "", newest: "2026-11-23T21:04:55Z", backups: [20261123T210455Z-1f0c9a], missing: []}
+  sample:
+    status: read
+    location: s3:https://s3.example.org/day2
+    message: ""
+    newest: "2026-11-23T21:04:55Z"
+    backups: [20261123T210455Z-1f0c9a]
+    missing: []
 facts:
   description:
     - What a monitoring system wants to know of all backups, whatever O(backup) names. RV(facts.last_backup) is the newest complete

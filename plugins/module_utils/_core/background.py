@@ -75,7 +75,7 @@ def _hand_over(context: Context, name: str, params: Mapping[str, Any], within: f
         raise OpsError(f"the record of the {name} of {context.app.key} is gone from {operations.directory}")
     text, code = _answer(operations, seen, attached=True)
     sys.stdout.write(text)
-    sys.exit(code)
+    raise SystemExit(code)
 
 
 def _messenger(operations: Operations, run: str, within: float) -> NoReturn:

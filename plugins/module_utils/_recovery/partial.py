@@ -72,7 +72,7 @@ def given(include: Optional[Mapping[str, Any]], suffix: str) -> dict[str, Chosen
     chosen = {}
     for name, wanted in (include or {}).items():
         if isinstance(wanted, list):  # a directory called 2026 is a number to YAML
-            wanted = [str(one) if type(one) is int else one for one in wanted]
+            wanted = [str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in wanted]
         if not isinstance(wanted, list) or not wanted or not all(isinstance(one, str) and one for one in wanted):
             raise Refused(
                 f'include of "{name}" is no list of names',

@@ -107,8 +107,8 @@ def _find(restic: Restic, flag: str, ids: Sequence[str], snapshots: Sequence[Sna
 def _unreadable(restic: Restic, by_blob: Mapping[str, str], snapshots: Sequence[Snapshot]) -> Iterable[tuple[str, str]]:
     """Our snapshots whose directories cannot be read, with the pack that is to blame."""
     failing: dict[str, str] = {}
-    for tree in sorted({snapshot.tree for snapshot in snapshots}):
-        example = next(snapshot for snapshot in snapshots if snapshot.tree == tree)
+    examples = {snapshot.tree: snapshot for snapshot in snapshots}
+    for tree, example in sorted(examples.items()):
         try:
             # 0.18 ends with 2 and a stack trace.
             listed = restic.ask(["ls", "--no-lock", example.id], ok=(0, 1, 2), cached=False)

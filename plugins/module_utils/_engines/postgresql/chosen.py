@@ -377,7 +377,7 @@ def undo(server: Server, step: Step) -> None:
 
 
 def _undo_swap(live: Database, data: Json) -> None:
-    names: list[Name] = [(schema, name) for schema, name in data["names"]]
+    names: list[Name] = [tuple(name) for name in data["names"]]
     places = dependencies.places(live, [*data["new"], *data["old"]])
     homes = {(schema, name + data["suffix"]) for schema, name in names}
     if not any(places.get(oid) in homes for oid in data["new"]):

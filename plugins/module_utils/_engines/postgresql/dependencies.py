@@ -110,7 +110,7 @@ SELECT n.nspname::text, s.stxname::text, s.stxrelid::bigint
 
 def statistics(database: Database, tables: Sequence[int]) -> list[tuple[str, str, int]]:
     """Statistics objects with the oid of their table: they have a schema of their own."""
-    return [(schema, name, table) for schema, name, table in database.rows(_STATISTICS, list(tables))]
+    return list(database.rows(_STATISTICS, list(tables)))
 
 
 # What keeps a table from being replaced alone ---------------------------------------------------------
