@@ -91,7 +91,12 @@ class Mariadb:
             argv = ["docker", "top", self.options["container"], "-eo", "pid,comm,args"]
         printed = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30).stdout
         marks = ("mariadb-dump", "mariadb --no-defaults")
-        return [line for line in printed.splitlines() if any(mark in line for mark in marks)]
+        mine = [""] if self.kind == "container" else [f"--port={self.port}", f"--socket={self.socket}"]
+        return [  # other workers have servers and tools of their own
+            line
+            for line in printed.splitlines()
+            if any(mark in line for mark in marks) and any(one in line for one in mine)
+        ]
 
 
 def free_port() -> int:

@@ -44,7 +44,11 @@ class Mysql(Mariadb):
         printed = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30).stdout
         marks = ("mysqldump --no-defaults", "mysql --no-defaults")
         return [
-            line for line in printed.splitlines() if any(mark in line for mark in marks) and "docker exec" not in line
+            line
+            for line in printed.splitlines()
+            if any(mark in line for mark in marks)
+            and "docker exec" not in line
+            and (self.kind == "container" or f"--host={self.host}" in line)  # other workers have tools of their own
         ]
 
 

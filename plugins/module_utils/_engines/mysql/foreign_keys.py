@@ -18,6 +18,7 @@ from typing import Any
 from ..._core.errors import Refused
 from ..._core.model import Json
 from .connection import NO_TABLE, Sql, SqlError, name, qualified
+from .staging import as_they_were
 
 _NO_COLUMN = 1054
 _RULES = re.compile(
@@ -118,6 +119,7 @@ def drop(sql: Sql, database: str, keys: Sequence[ForeignKey]) -> None:
 def make(sql: Sql, database: str, keys: Sequence[ForeignKey]) -> None:
     """Without looking at the rows, which takes no time; `orphans` has looked."""
     sql.execute("SET SESSION foreign_key_checks = 0")
+    as_they_were(sql)
     for key in keys:
         here, there = (", ".join(map(name, columns)) for columns in (key.columns, key.parents))
         sql.execute(

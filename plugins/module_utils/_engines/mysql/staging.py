@@ -164,10 +164,11 @@ def init_command(logged: bool, more: Sequence[str] = ()) -> str:
     return f"SET SESSION {', '.join(settings)}"
 
 
-def _as_they_were(server: SqlServer, sql: Sql) -> list[str]:
-    """Settings of MySQL under which tables would not be loaded as they are in the dump, off where this user may."""
+def as_they_were(sql: Sql) -> list[str]:
+    """Settings of MySQL under which tables could not be made or renamed as they are: off for the session, where this
+    user may; for another session of the same user, what sets them off there."""
     off = []
-    if server.flavour.name == "mysql":
+    if sql.flavour.name == "mysql":
         for variable in _IN_THE_WAY:
             if sql.execute(f"SHOW VARIABLES LIKE '{variable}'")[:1] == [(variable, "ON")]:
                 with contextlib.suppress(SqlError):
@@ -221,7 +222,7 @@ def start(server: SqlServer, part: Part, scratch: str, logged: bool) -> ClientLo
     """Start the client. A statement of the dump may be twice as long as what the server once took from the
     application (binary data are written in hexadecimal), so the limit is raised while the client connects."""
     with server.session() as sql, _packet_raised(sql):
-        argv = server.tools.load(scratch, init_command(logged, _as_they_were(server, sql)))
+        argv = server.tools.load(scratch, init_command(logged, as_they_were(sql)))
         child = server.tools.spawn(argv, stdin=subprocess.PIPE)
         _wait_connected(sql, child, scratch)
     return ClientLoader(server, child, part.facts.get("rewrites", []), change.unknown_modes(server.flavour, part))

@@ -28,7 +28,7 @@ from . import accounts, catalog, change, definitions, memory
 from .catalog import Named
 from .connection import LOCK_TIMEOUT, Sql, SqlError, name, qualified
 from .definitions import Definition
-from .staging import make_database
+from .staging import as_they_were, make_database
 
 if TYPE_CHECKING:
     from .server import SqlServer
@@ -244,6 +244,7 @@ def rename(server: SqlServer, sql: Sql, wanted: Sequence[tuple[str, str, str]], 
     if not wanted:
         return
     sql.execute("SET SESSION foreign_key_checks = 0")
+    as_they_were(sql)
     clauses = [f"{qualified(source, table)} TO {qualified(target, table)}" for source, target, table in wanted]
     together = memory.suffices(server, sql, {source for source, _target, _table in wanted})
     for statement in [", ".join(clauses)] if together else clauses:
