@@ -93,7 +93,8 @@ class MongoSnapshot:
             if self._engine.uses_oplog:
                 self._since = oplog.newest(mongo)
         child = self._engine.tools.spawn([tools.DUMP, *self.flags])
-        child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has ended; its exit code says why
+            child.stdin.close()
         self._producer = DumpProducer(self._engine, child, self._archive, self._written_meanwhile)
         return self._producer
 
