@@ -9,7 +9,7 @@ SHELL := /bin/bash
 
 # K: which of them, by a part of the name. N: pytest's workers. ARGS: anything else for pytest. FULL=1: everything.
 K ?=
-N ?= 2
+N ?= 3
 ARGS ?=
 FULL ?=
 # For `make faults`: leave out the cells that have passed.
