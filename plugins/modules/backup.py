@@ -19,7 +19,7 @@ description:
     nothing that could be taken for a backup.
   - Databases are stored first and directories after them, so that no row points to a file that is not there yet.
   - With O(copy_repository) everything that the second repository lacks is copied into it afterwards, the manifest of each backup
-    last. When that fails, the backup is still made, and a warning and RV(backup.copy) say what happened; the next run goes on.
+    last. When that fails, the backup is still made, and a warning and RV(backup.copy_repository) say what happened; the next run goes on.
 options:
   kind:
     description:
@@ -242,9 +242,10 @@ backup:
       description: The last proof that this backup restores, see M(day2.ops.backup_verify). Empty where there is none.
       type: dict
       sample: {}
-    copy:
+    copy_repository:
       description: What became of the copy in the second repository.
       type: dict
+      version_added: 1.1.0
       contains:
         status:
           description: V(copied) when this backup is there, whole; V(failed) when it is not; V(skipped) without O(copy_repository) and in check mode.

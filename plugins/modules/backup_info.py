@@ -125,13 +125,14 @@ repository:
     checked: true
     errors: [Pack ID does not match]
     damaged: [{pack: cae0a0fd3cfa, backups: [{id: 20261123T210455Z-1f0c9a, datastores: [uploads], manifest: false}]}]
-copy:
+copy_repository:
   description:
     - The second repository. C(backups) are the ids that it holds, whole, and C(newest) is when the last of them was begun;
       C(missing) are those that it lacks, safety copies apart.
     - When it cannot be read, C(status) is V(failed), and a warning says why. Empty without O(copy_repository).
   returned: success
   type: dict
+  version_added: 1.1.0
   sample: {status: read, location: "s3:https://s3.example.org/day2", message: "", newest: "2026-11-23T21:04:55Z", backups: [20261123T210455Z-1f0c9a], missing: []}
 facts:
   description:

@@ -47,7 +47,7 @@ SHOP = (
     "CREATE TABLE order_lines (id INT AUTO_INCREMENT PRIMARY KEY, orders INT NOT NULL, what VARCHAR(50), "
     "CONSTRAINT lines_order FOREIGN KEY (orders) REFERENCES orders (id) ON DELETE CASCADE)",
     "CREATE TABLE notes (id INT AUTO_INCREMENT PRIMARY KEY, orders INT, body VARCHAR(50), "
-    "CONSTRAINT notes_order FOREIGN KEY (orders) REFERENCES orders (id) ON UPDATE CASCADE)",
+    "FOREIGN KEY (orders) REFERENCES orders (id) ON UPDATE CASCADE)",
     "CREATE TABLE log (what VARCHAR(50))",
     "CREATE TABLE versioned (id INT PRIMARY KEY, v VARCHAR(20), parent INT, "
     "CONSTRAINT versioned_order FOREIGN KEY (parent) REFERENCES orders (id)) WITH SYSTEM VERSIONING",

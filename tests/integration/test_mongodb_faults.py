@@ -339,6 +339,34 @@ def test_a_swap_whose_command_fails_undoes_itself(
     assert content(server, database) == live
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_swap_killed_in_the_middle_of_a_copy_is_undone(
+    swapped: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Of the live collection aside, and of the staged one to its place: half of the documents are there."""
+    server, database, part, _backed_up, live = swapped
+    engine = engine_for(server, database, tmp_path)
+    scratch = staged(engine, part, tmp_path / "dump")
+    copy, calls = swapping._copy, []
+
+    def half(mongo: Any, source: str, target: str) -> None:
+        calls.append(source)
+        copy(mongo, source, target)
+        if len(calls) == number:
+            mongo.database[target].delete_many({"_id": {"$gt": 2}})
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(swapping, "_copy", half)
+        with pytest.raises(Killed):
+            engine.swap(part, scratch, journal_step(tmp_path))
+    undoer = engine_for(server, database, tmp_path)
+    undoer.undo(read_step(tmp_path))
+    undoer.drop_scratch(scratch)
+    assert content(server, database) == live
+    assert warnings_of(undoer) == []
+
+
 def test_an_undo_that_is_killed_can_be_done_again(
     swapped: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

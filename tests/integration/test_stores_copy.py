@@ -51,7 +51,7 @@ def in_second(world: World) -> World:
 
 
 def copy_of(outcome: Outcome) -> dict[str, Any]:
-    copy: dict[str, Any] = outcome["backup"]["copy"]
+    copy: dict[str, Any] = outcome["backup"]["copy_repository"]
     return copy
 
 
@@ -67,7 +67,7 @@ def test_the_copy_has_everything_and_restores_when_the_first_is_lost(world: Worl
     assert copy_of(made)["status"] == "copied"
     assert copy_of(made)["copied"] == wanted, "earlier backups, oldest first"
     assert SECOND not in json.dumps(made.data)
-    shown = world.run("backup_info", copy_repository=second)["copy"]
+    shown = world.run("backup_info", copy_repository=second)["copy_repository"]
     assert (shown["status"], sorted(shown["backups"]), shown["missing"]) == ("read", sorted(wanted), [])
 
     again = world.run("backup", copy_repository=second, max_age="1d")
@@ -118,7 +118,7 @@ def test_a_second_store_that_is_down_is_a_warning_and_the_next_run_goes_on(
         assert any("the copy in s3:" in warning for warning in made.warnings)
         assert server.password not in json.dumps(made.data)
         shown = world.run("backup_info", copy_repository=second)
-        assert shown["copy"]["status"] == "failed"
+        assert shown["copy_repository"]["status"] == "failed"
         assert made["backup"]["id"] in {one["id"] for one in shown["backups"]}
         server.start()
         again = world.run("backup", copy_repository=second)
@@ -189,7 +189,7 @@ def test_a_damaged_backup_keeps_no_other_from_its_copy(world: World, seed: Seed,
     assert copy_of(made)["status"] == "copied"
     assert copy_of(made)["copied"] == [*seed.earlier, made["backup"]["id"]]
     assert f"backup {damaged} is not copied" in copy_of(made)["message"]
-    assert damaged in world.run("backup_info", copy_repository=second)["copy"]["missing"]
+    assert damaged in world.run("backup_info", copy_repository=second)["copy_repository"]["missing"]
 
 
 def test_what_a_retention_removed_from_the_copy_stays_away(world: World, seed: Seed) -> None:

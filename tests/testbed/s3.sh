@@ -22,4 +22,4 @@ build() {
   echo "$VERSION" >"$ENVIRONMENT/s3/version"
 }
 
-[ -x "$SERVER" ] && [ "$(cat "$ENVIRONMENT/s3/version" 2>/dev/null)" = "$VERSION" ] || build
+if [ ! -x "$SERVER" ] || [ "$(cat "$ENVIRONMENT/s3/version" 2>/dev/null)" != "$VERSION" ]; then build; fi

@@ -49,7 +49,6 @@ class Access:
     tool_socket: Optional[str] = None
     hosts: tuple[str, ...] = ()
     container: Optional[str] = None
-    tls: bool = False  # the URL that the password was found in asks for it: rediss://
     url: Optional[Dsn] = dataclasses.field(default=None, repr=False)  # what password_url names
 
 
@@ -191,7 +190,6 @@ def _in_container(
         tool_socket=options.get("socket"),
         hosts=tuple(dict.fromkeys((*container.names, *container.addresses, *((address,) if address else ())))),
         container=container.id,
-        tls=_asks_for_tls(credentials),
         url=credentials.dsn,
     )
 
@@ -250,13 +248,8 @@ def _on_host(datastore: Datastore, context: Context, credentials: _Credentials, 
         tool_port=port,
         tool_socket=socket,
         hosts=_host_names(host, socket),
-        tls=_asks_for_tls(credentials),
         url=credentials.dsn,
     )
-
-
-def _asks_for_tls(credentials: _Credentials) -> bool:
-    return credentials.dsn is not None and credentials.dsn.scheme in ("rediss", "valkeys")
 
 
 def _host_names(host: Optional[str], socket: Optional[str]) -> tuple[str, ...]:

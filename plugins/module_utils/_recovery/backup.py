@@ -87,12 +87,12 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
                 preflight.check_space(operation, described)
         if context.check_mode:
             plan = _plan(operation, request, described) if recent is None else _public(operation, recent)
-            return {"changed": recent is None, "backup": {**plan, "copy": copying.skipped(second)}}
+            return {"changed": recent is None, "backup": {**plan, "copy_repository": copying.skipped(second)}}
         entry = recent or make(operation, request, list(operation.kept.values()), described, known)
         with at(untouched=f"The backup {entry.id} is stored; its copy may not be complete."):
             copy = copying.bring(operation.restic, second, entry.id)
         changed = recent is None or bool(copy["copied"])
-        return {"changed": changed, "backup": {**_public(operation, entry), "copy": copy}}
+        return {"changed": changed, "backup": {**_public(operation, entry), "copy_repository": copy}}
 
 
 def make(

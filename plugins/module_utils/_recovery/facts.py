@@ -72,7 +72,7 @@ def collect(known: Catalogue, now: datetime.datetime, repository: Json, copy: Op
             "errors": len(repository["errors"]),
         },
         "repository": {key: repository[key] for key in ("location", "checked", "errors")},
-        "copy": _copy(copy) if copy else None,
+        "copy_repository": _copy(copy) if copy else None,
     }
 
 
@@ -134,7 +134,12 @@ def prometheus(facts: Json) -> str:
 def _lines(facts: Json) -> Iterator[str]:
     labels = {"app": facts["app"], "instance": facts["instance"]}
     yield from _metric("facts_timestamp_seconds", "When this was written, Unix time.", [(labels, facts["timestamp"])])
-    for metrics, group in ((_METRICS, "last_backup"), (_PROOFS, "last_proof"), (_COUNTS, "counts"), (_COPIES, "copy")):
+    for metrics, group in (
+        (_METRICS, "last_backup"),
+        (_PROOFS, "last_proof"),
+        (_COUNTS, "counts"),
+        (_COPIES, "copy_repository"),
+    ):
         for name, key, text in metrics:
             if facts[group] is not None and facts[group][key] is not None:
                 yield from _metric(name, text, [(labels, facts[group][key])])

@@ -61,7 +61,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
         "repository": repository,
         "facts": told,
         "prometheus": text,
-        "copy": copy,
+        "copy_repository": copy,
     }
     entries = list(known.entries)
     if params["backup"]:

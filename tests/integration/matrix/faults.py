@@ -25,6 +25,7 @@ from ansible_collections.day2.ops.plugins.module_utils._core.journal import Jour
 
 from tests.integration.matrix.case import Case, ended
 from tests.integration.matrix.cells import BACKUP, RESTORE
+from tests.integration.matrix.network import start_connected
 from tests.integration.matrix.power import Box, Store, full
 from tests.integration.support import faults, modules
 from tests.integration.support.modules import Outcome
@@ -200,7 +201,7 @@ def store_gone(case: Case) -> Result:
 
 def store_cut(case: Case) -> Result:
     store = _network(case)
-    running = case.start_held()
+    running = start_connected(case)
     store.cut()
     case.stack.callback(store.connect)
     return case.finish(running)
@@ -208,7 +209,7 @@ def store_cut(case: Case) -> Result:
 
 def store_back(case: Case) -> Result:
     store = _network(case)
-    running = case.start_held()
+    running = start_connected(case)
     store.cut()
     case.go()
     time.sleep(3)

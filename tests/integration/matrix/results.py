@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import functools
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.integration.matrix import faults
+from tests.integration.matrix import faults, network
 from tests.integration.matrix.cells import Cell
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -26,20 +27,27 @@ SHARED = ("case", "power", "subjects", "verdict", "worlds")  # modules of the ma
 
 
 @functools.cache
-def _shared() -> bytes:
+def _shared() -> str:
     directory = Path(__file__).parent
     private = [
         inspect.getsource(one)
         for name, one in sorted(vars(faults).items())
         if name[0] == "_" and inspect.isfunction(one)
     ]
-    return b"".join((directory / f"{name}.py").read_bytes() for name in SHARED) + "".join(private).encode()
+    return "".join(_meaning(text) for text in [(directory / f"{name}.py").read_text() for name in SHARED] + private)
+
+
+def _meaning(source: str) -> str:
+    """Without what changes nothing: spaces, comments."""
+    return ast.dump(ast.parse(source))
 
 
 def fingerprint(cell: Cell) -> str:
     """Of what tests a cell: a result with another one says nothing about it."""
     function = inspect.getsource(faults.FUNCTIONS[cell.fault.name])
-    return hashlib.sha256(_shared() + f"{cell.fault!r}{function}".encode()).hexdigest()[:16]
+    if "start_connected" in function:
+        function += inspect.getsource(network)
+    return hashlib.sha256(f"{_shared()}{cell.fault!r}{_meaning(function)}".encode()).hexdigest()[:16]
 
 
 @dataclasses.dataclass

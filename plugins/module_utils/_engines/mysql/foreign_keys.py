@@ -37,6 +37,7 @@ class ForeignKey:
     parent: str
     parents: tuple[str, ...]  # columns
     rules: str  # ON DELETE … ON UPDATE …, as the server prints them
+    indexes: tuple[str, ...]  # on just these columns; the server may have made one for the foreign key
 
     def to_json(self) -> Json:
         return dataclasses.asdict(self)
@@ -66,6 +67,7 @@ def of(sql: Sql, database: str) -> list[ForeignKey]:
             parent,
             tuple(pair[1] for pair in pairs),
             _rules(sql, database, table, constraint),
+            tuple(_indexes(sql, database, table, [pair[0] for pair in pairs])),
         )
         for (constraint, table, schema, parent), pairs in columns.items()
     ]
@@ -78,6 +80,18 @@ def _rules(sql: Sql, database: str, table: str, constraint: str) -> str:
     start = definition.index(f"CONSTRAINT {name(constraint)} FOREIGN KEY ")
     found = _RULES.search(definition, start)
     return found[1] if found else ""
+
+
+def _indexes(sql: Sql, database: str, table: str, columns: Sequence[str]) -> list[str]:
+    """Names of the table's indexes on just these columns, in this order."""
+    found: dict[str, list[str]] = {}
+    for index, column in sql.execute(
+        "SELECT INDEX_NAME, COLUMN_NAME FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s "
+        "ORDER BY INDEX_NAME, SEQ_IN_INDEX",
+        (database, table),
+    ):
+        found.setdefault(index, []).append(column)
+    return [index for index, held in found.items() if held == list(columns)]
 
 
 def touching(keys: Sequence[ForeignKey], tables: Collection[str]) -> list[ForeignKey]:
@@ -111,6 +125,12 @@ def make(sql: Sql, database: str, keys: Sequence[ForeignKey]) -> None:
             f"REFERENCES {qualified(key.schema or database, key.parent)} ({there}){key.rules}",
             doing=f"making the foreign key {key.name} of {key.table} again",
         )
+        # An index that the server had made for a nameless foreign key gives way to one of the key's name.
+        lost = [one for one in key.indexes if one not in _indexes(sql, database, key.table, key.columns)]
+        if lost:
+            sql.execute(
+                f"ALTER TABLE {qualified(database, key.table)} RENAME INDEX {name(key.name)} TO {name(lost[0])}"
+            )
 
 
 def orphans(sql: Sql, key: ForeignKey, child: str, parent: str) -> int:

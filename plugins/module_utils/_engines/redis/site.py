@@ -27,7 +27,8 @@ class Site:
         self.access = access
         self.context = context
         asked = options.get("tls")
-        self._tls = access.tls if asked is None else bool(asked)
+        by_url = access.url is not None and access.url.scheme in ("rediss", "valkeys")
+        self._tls = by_url if asked is None else bool(asked)
         self._authority: Optional[str] = options.get("tls_ca")
         self._port = int(options.get("port") or port)
 
