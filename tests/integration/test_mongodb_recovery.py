@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.journal import Journal
 
@@ -47,6 +49,20 @@ def test_backed_up_proven_and_restored(mongo_world: MongoWorld) -> None:  # noqa
     again = mongo_world.restore(backup=restored["restore"]["safety_backup"])
     assert again.rc == 0, again
     assert mongo_world.state() == damaged
+
+
+def test_what_did_not_change_is_stored_once(mongo_world: MongoWorld) -> None:  # noqa: F811
+    """Several large collections: the tool would dump them at the same time, interleaved as chance has it."""
+    with mongo_world.server.database(mongo_world.name) as opened:
+        for collection in range(4):
+            documents = [{"_id": number, "noise": os.urandom(1 << 16)} for number in range(128)]
+            opened[f"ballast{collection}"].insert_many(documents)
+    sizes = []
+    for _day in range(3):
+        mongo_world.backup()
+        sizes.append(sum(path.stat().st_size for path in mongo_world.repository.rglob("*") if path.is_file()))
+    assert sizes[0] > 32 << 20
+    assert sizes[2] - sizes[0] < 4 << 20, sizes
 
 
 def writes_of_a_restore(world: MongoWorld, backup: str) -> int:
