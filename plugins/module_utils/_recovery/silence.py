@@ -44,11 +44,12 @@ class _Watch:
             if self._progress.bytes != passed:
                 passed, since, misses = self._progress.bytes, time.monotonic(), 0
             elif time.monotonic() - since > QUIET:
-                self.error = self._asked()
-                misses = 0 if self.error is None else misses + 1
-                if self.error is None:
+                error = self._asked()
+                misses = 0 if error is None else misses + 1
+                if error is None:
                     since = time.monotonic()
                 elif misses >= MISSES and not self._over.is_set():
+                    self.error = error
                     self._end()
                     return
 

@@ -77,3 +77,25 @@ def test_nobody_is_asked_while_something_passes() -> None:
 def test_an_error_of_the_tools_own_stays_what_it_is() -> None:
     with pytest.raises(ToolFailed, match="ended with 1"), silence.watched(Server(None), Progress(), lambda: None):  # type: ignore[arg-type]
         raise ToolFailed("mysql ended with 1")
+
+
+def test_an_error_after_a_server_missed_once_is_the_tools_own() -> None:
+    progress = Progress()
+
+    class Slow(Server):
+        def ping(self) -> None:
+            progress.add(1)  # something passes again, each time that it was asked
+            super().ping()
+
+    server = Slow(Unavailable("busy"))
+
+    def works_and_fails() -> None:
+        with silence.watched(server, progress, lambda: None):  # type: ignore[arg-type]
+            until = time.monotonic() + 10
+            while server.asked < 2 and time.monotonic() < until:
+                time.sleep(0.001)
+            raise ToolFailed("mysql ended with 1")
+
+    with pytest.raises(ToolFailed, match="ended with 1"):
+        works_and_fails()
+    assert server.asked >= 2
