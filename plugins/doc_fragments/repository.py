@@ -4,11 +4,44 @@
 
 from __future__ import annotations
 
+# Options of restic, the same for a repository and its copy.
+_OPTIONS = r"""          limit_upload:
+            description:
+              - Limits uploads to so many KiB per second.
+            type: int
+          limit_download:
+            description:
+              - Limits downloads to so many KiB per second.
+            type: int
+          compression:
+            description:
+              - How hard restic compresses what it stores.
+            type: str
+            choices: [auto, 'off', max]
+          pack_size:
+            description:
+              - Target size of the files in the repository in MiB. Larger ones are fewer, which helps large repositories on object stores.
+            type: int
+          read_concurrency:
+            description:
+              - How many files are read at once. Needs restic 0.15.0.
+            type: int
+          connections:
+            description:
+              - How many connections to the repository are open at once.
+            type: int
+          extended:
+            description:
+              - Further options of the store (C(-o NAME=VALUE)), as a dictionary, for example C(s3.storage-class) or C(sftp.command).
+                C(restic options) lists them. They are on restic's command line, so no secret belongs here.
+            type: dict
+"""
+
 
 class ModuleDocFragment:
-    """Where backups are stored."""
+    """Where backups are stored. (Annotated, since ansible-test takes a plain assignment here for a literal.)"""
 
-    DOCUMENTATION = r"""
+    DOCUMENTATION: str = r"""
 options:
   repository:
     description:
@@ -58,41 +91,11 @@ options:
         type: dict
         version_added: 1.1.0
         suboptions:
-          limit_upload:
-            description:
-              - Limits uploads to so many KiB per second.
-            type: int
-          limit_download:
-            description:
-              - Limits downloads to so many KiB per second.
-            type: int
-          compression:
-            description:
-              - How hard restic compresses what it stores.
-            type: str
-            choices: [auto, 'off', max]
-          pack_size:
-            description:
-              - Target size of the files in the repository in MiB. Larger ones are fewer, which helps large repositories on object stores.
-            type: int
-          read_concurrency:
-            description:
-              - How many files are read at once. Needs restic 0.15.0.
-            type: int
-          connections:
-            description:
-              - How many connections to the repository are open at once.
-            type: int
-          extended:
-            description:
-              - Further options of the store (C(-o NAME=VALUE)), as a dictionary, for example C(s3.storage-class) or C(sftp.command).
-                C(restic options) lists them. They are on restic's command line, so no secret belongs here.
-            type: dict
-requirements:
+@OPTIONS@requirements:
   - restic 0.14.0 or newer on the target
-"""
+""".replace("@OPTIONS@", _OPTIONS)
 
-    COPY = r"""
+    COPY: str = r"""
 options:
   copy_repository:
     description:
@@ -133,34 +136,4 @@ options:
             O(repository.options.limit_download) what is read.
         type: dict
         suboptions:
-          limit_upload:
-            description:
-              - Limits uploads to so many KiB per second.
-            type: int
-          limit_download:
-            description:
-              - Limits downloads to so many KiB per second.
-            type: int
-          compression:
-            description:
-              - How hard restic compresses what it stores.
-            type: str
-            choices: [auto, 'off', max]
-          pack_size:
-            description:
-              - Target size of the files in the repository in MiB. Larger ones are fewer, which helps large repositories on object stores.
-            type: int
-          read_concurrency:
-            description:
-              - How many files are read at once. Needs restic 0.15.0.
-            type: int
-          connections:
-            description:
-              - How many connections to the repository are open at once.
-            type: int
-          extended:
-            description:
-              - Further options of the store (C(-o NAME=VALUE)), as a dictionary, for example C(s3.storage-class) or C(sftp.command).
-                C(restic options) lists them. They are on restic's command line, so no secret belongs here.
-            type: dict
-"""
+@OPTIONS@""".replace("@OPTIONS@", _OPTIONS)
