@@ -23,9 +23,9 @@ from typing import Any, Optional
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.day2.ops.plugins.module_utils._core.background import KEY, VARIABLE
 from ansible_collections.day2.ops.plugins.module_utils._core.operations import FINISHED, LOST, RUNNING
 from ansible_collections.day2.ops.plugins.module_utils._core.progress import State, line
+from ansible_collections.day2.ops.plugins.module_utils._core.worker import KEY, VARIABLE
 
 Result = dict[str, Any]
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.respawn import has_respawned, respawn_module
 
-from . import argspec, background
+from . import argspec, worker
 from .context import Context
 from .errors import Interrupted, Told, Unavailable
 from .model import Json
@@ -44,7 +44,7 @@ def run(module: AnsibleModule, drivers: Sequence[str], operation: Callable[[Cont
         app = argspec.app_from(module.params)
         context = Context(app, Path(module.params["state_dir"]), module.warn, module.check_mode)
         _learn_secrets(context, module)
-        background.enter(context, module._name.rpartition(".")[2], module.params)
+        worker.enter(context, module._name.rpartition(".")[2], module.params)
         _find_drivers(drivers, context)
         for number in SIGNALS:
             signal.signal(number, _interrupt(context))

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Optional
 
 from .model import Json
+from .sizes import readable
 
 INTERVAL = 1.0  # seconds between two publications
 WINDOW = 10  # publications that the rate is taken over
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,20 +102,10 @@ def line(state: State) -> str:
     if state.bytes or state.expected:
         share = state.share
         if share is None:
-            amounts.append(size(state.bytes))
+            amounts.append(readable(state.bytes))
         else:
             about = "about " if state.estimate else ""
-            amounts.append(f"{size(state.bytes)} of {about}{size(state.expected)} ({int(100 * share)} %)")
+            amounts.append(f"{readable(state.bytes)} of {about}{readable(state.expected)} ({int(100 * share)} %)")
     if state.rate:
-        amounts.append(f"{size(state.rate)}/s")
+        amounts.append(f"{readable(state.rate)}/s")
     return ": ".join(text for text in (state.datastore, state.stage, ", ".join(amounts)) if text)
-
-
-def size(count: int) -> str:
-    """A number of bytes as people write it."""
-    value = float(count)
-    for unit in _UNITS[:-1]:
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} {_UNITS[-1]}"

@@ -21,6 +21,7 @@ from .._core.io import friendly_os_errors
 from .._core.journal import Step
 from .._core.model import Datastore, Description, Fingerprint, Json, Part
 from .._core.place import HostPlace, Place
+from .._core.sizes import readable
 from .._platform.application import Application
 from . import files_chosen, files_exclude, files_merge, files_swap
 from . import files_tree as tree
@@ -232,8 +233,8 @@ class Files:
             free = shutil.disk_usage(os.path.dirname(stage)).free
             if len(stages) == 1 and free < part.bytes:
                 raise Refused(
-                    f"the staged copy needs {part.bytes >> 20} MiB in {os.path.dirname(stage)}, where {free >> 20} MiB"
-                    " are free",
+                    f"the staged copy needs {readable(part.bytes)} in {os.path.dirname(stage)}, "
+                    f"where {readable(free)} are free",
                     hint="Make room there.",
                 )
 

@@ -23,6 +23,7 @@ from typing import Any, Optional
 from urllib.parse import quote
 
 from .._core.errors import Busy, Mismatch, OpsError, Refused, Unavailable
+from .._core.sizes import readable
 
 MAGIC = b"SQLite format 3\0"
 SIDECARS = ("-wal", "-shm", "-journal")
@@ -270,7 +271,7 @@ def need_space(directory: Path, size: int, purpose: str) -> None:
     free = shutil.disk_usage(directory).free
     if free < size + MARGIN:
         raise Refused(
-            f"{purpose} needs {size >> 20} MiB in {directory}, where {free >> 20} MiB are free",
+            f"{purpose} needs {readable(size)} in {directory}, where {readable(free)} are free",
             hint="Make room there.",
         )
 

@@ -225,6 +225,8 @@ def open_file_reason(path: str, paths: Sequence[str]) -> str:
     path = path[: -len(" (deleted)")] if path.endswith(" (deleted)") else path
     for parent in paths:
         beside = (f"{parent}-wal", f"{parent}-shm", f"{parent}-journal")
-        if path == parent or path in beside or path.startswith(f"{parent.rstrip('/')}/"):
+        if path == parent or path in beside:
+            return f"it has {parent} open"
+        if path.startswith(f"{parent.rstrip('/')}/"):
             return f"it has {path} open"
     return ""

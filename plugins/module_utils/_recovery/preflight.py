@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .._core.errors import Refused, at
 from .._core.model import Description, Json
+from .._core.sizes import readable
 from .._engines.base import DumpOptions, Engine
 from .._platform import coverage, release
 from .._platform.coverage import Covered
@@ -49,11 +50,11 @@ def check_space(operation: Operation, described: Mapping[str, Description]) -> N
     free, size = status.f_bavail * status.f_frsize, sum(description.size for description in described.values())
     if free < SPARE + size // 10:
         raise Refused(
-            f"only {free >> 20} MiB are free in the repository {directory}, for {size >> 20} MiB of data",
+            f"only {readable(free)} are free in the repository {directory}, for {readable(size)} of data",
             hint="Free some, or move the repository.",
         )
     if free < size:
-        operation.context.warn(f"only {free >> 20} MiB are free in the repository for {size >> 20} MiB of data")
+        operation.context.warn(f"only {readable(free)} are free in the repository for {readable(size)} of data")
     for engine in operation.kept.values():
         for path in _places(engine):
             if _device(path) == _device(directory):

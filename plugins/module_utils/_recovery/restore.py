@@ -303,14 +303,7 @@ def _stage(operation: Operation, request: Request, plan: Plan) -> tuple[list[str
 
 def _stop(operation: Operation, plan: Plan, journal: Journal) -> list[Consumer]:
     """Stop what uses the live data, and refuse to go on while anything of it still runs."""
-    found = _consumers(operation, plan)
-    immovable = [one for one in found if one.kind == PROCESS]
-    if immovable:
-        raise Refused(
-            f"{', '.join(str(one) for one in immovable[:3])} use the data and belong to no service that could be stopped",
-            hint="End them, or name the service that runs them in `stop`.",
-        )
-    running = services.running(found)
+    running = services.running(_consumers(operation, plan))
     journal.record(phase=unfinished.STOPPING, stopped=[one.to_json() for one in running])
     services.stop(running)
     still = services.running(_consumers(operation, plan))
@@ -327,8 +320,18 @@ def _consumers(operation: Operation, plan: Plan) -> list[Consumer]:
     found = list(plan.named)
     for engine in plan.replaced:
         with at(str(engine.datastore)):
-            found += consumers.find(operation.context, operation.application, _usage(engine, plan))
+            own = consumers.find(operation.context, operation.application, _usage(engine, plan))
+            _refuse_processes([one for one in own if one.kind == PROCESS])
+            found += own
     return merged(found)
+
+
+def _refuse_processes(found: Sequence[Consumer]) -> None:
+    if found:
+        raise Refused(
+            f"it is used by what belongs to no service that could be stopped: {', '.join(map(str, found[:3]))}",
+            hint="End it, or name the service that runs it in `stop`.",
+        )
 
 
 def _usage(engine: Engine, plan: Plan) -> Usage:

@@ -183,7 +183,13 @@ FAULTS = (
         at_host=True,
     ),
     # Disks, passwords, locks of the datastore and of the host
-    Fault("data_disk_full", "disk full where the data are", _all(EITHER), r"space|full|Disk|disk|write|extend", True),
+    Fault(
+        "data_disk_full",
+        "disk full where the data are",
+        _all(EITHER),
+        r"space|full|Disk|disk|write|extend|are free",
+        True,
+    ),
     Fault("state_disk_full", "disk full in the state directory", _all(EITHER), r"[Nn]o space left|cannot be written"),
     Fault("data_password", "wrong password of the database", _all(ERROR), r"password|refuses|authenticat", True, True),
     Fault("data_locked", "data locked by another session", _all(EITHER), r"lock|use|wait", True),

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
-from ansible_collections.day2.ops.plugins.module_utils._core import background, clock
+from ansible_collections.day2.ops.plugins.module_utils._core import clock, worker
 from ansible_collections.day2.ops.plugins.module_utils._core import journal as journals
 from ansible_collections.day2.ops.plugins.module_utils._core.journal import Journal
 
@@ -129,14 +129,14 @@ def restic_killed_at_the_end(case: Case) -> Result:
 
 def controller_gone(case: Case) -> Result:
     """As the action plugin runs it: it goes on, and the next run finds it."""
-    patience = {background.VARIABLE: "240"}
+    patience = {worker.VARIABLE: "240"}
     controller, messenger = case.under_a_controller(**patience)
     _kill(controller)
     os.kill(messenger, signal.SIGHUP)
     case.go()
     ended(messenger)
     outcome = modules.run(case.module, case.world.arguments(case.module, **case.arguments), env=patience)
-    assert outcome.data[background.KEY]["attached"], "the next run began it once more"
+    assert outcome.data[worker.KEY]["attached"], "the next run began it once more"
     case.stack.callback(shutil.rmtree, case.world.home / "operations")  # kept until the next one
     return outcome
 

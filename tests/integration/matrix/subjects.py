@@ -45,6 +45,7 @@ class Subject:
     earlier: dict[str, State] = dataclasses.field(default_factory=dict)
     power: Process | Own | Box | None = None  # over the server, or the application's container
     data_disk: Path = Path("/")
+    on_data_disk: tuple[str, ...] = ("main",)  # the datastores that a full one stops
     wrong_login: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     count: int = 0
@@ -125,7 +126,7 @@ def made(site: Site) -> Iterator[Subject]:
 
 def _files(site: Site, base: Path, root: Path, stack: contextlib.ExitStack) -> Subject:
     world = Files(root, unique_app())
-    subject = Subject(site, world, base, data_disk=root / "app")
+    subject = Subject(site, world, base, data_disk=root / "app", on_data_disk=("uploads",))
     if site.place == CONTAINER:
         world.volume = f"day2t-files-{secrets.token_hex(4)}"
         options = ("--opt", "type=none", "--opt", "o=bind", "--opt", f"device={root / 'app'}")
@@ -137,7 +138,7 @@ def _files(site: Site, base: Path, root: Path, stack: contextlib.ExitStack) -> S
 
 def _sqlite(site: Site, base: Path, root: Path, stack: contextlib.ExitStack) -> Subject:
     world = SQLite(root, unique_app())
-    subject = Subject(site, world, base, data_disk=root / "app")
+    subject = Subject(site, world, base, data_disk=root / "app", on_data_disk=("main", "uploads"))
     subject.versions["sqlite"] = sqlite3.sqlite_version
     if site.place == CONTAINER:
         box = _application(stack, f"{root / 'app'}:/app")

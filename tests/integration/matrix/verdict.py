@@ -47,7 +47,8 @@ def is_for_a_person(case: Case, outcome: Outcome) -> None:
     assert outcome.data.get("stage"), f"no stage: {message}"
     assert f"{outcome.data['stage']}: " in message, f"the stage {outcome.data['stage']!r} is not in: {message}"
     if fault.of_data:
-        assert f'datastore "{case.subject.main}"' in message, f"the datastore is not named: {message}"
+        where = case.subject.on_data_disk if fault.name == "data_disk_full" else (case.subject.main,)
+        assert any(f'datastore "{name}"' in message for name in where), f"the datastore is not named: {message}"
     assert re.search(fault.says, message), f"the cause ({fault.says}) is not in: {message}"
     assert re.search(r"untouched|Nothing was|as it was before|are restored|the journal is kept", message), (
         f"what is untouched? {message}"

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, Optional, cast
 from ..._core.errors import OpsError, Refused, ToolFailed, Unavailable
 from ..._core.model import Fingerprint, Part, TableFingerprint
 from ..._core.process import Child, ending, failed
+from ..._core.sizes import readable
 from ..base import DumpOptions
 from . import catalog, change, definitions, describe, fingerprint
 from .connection import Sql, SqlError, name
@@ -136,7 +137,7 @@ def _consequences(server: SqlServer, sql: Sql, part: Part) -> list[str]:
     limit = int(sql.value("SELECT @@GLOBAL.max_allowed_packet"))
     if limit < 2 * int(part.facts.get("max_allowed_packet", 0)) and limit < PACKET and not may_set_globals(sql):
         warnings.append(
-            f"max_allowed_packet is {limit >> 20} MiB here and this user may not raise it: "
+            f"max_allowed_packet is {readable(limit)} here and this user may not raise it: "
             "values of more than half of it could not be loaded"
         )
     return warnings

@@ -24,6 +24,7 @@ from ..._core.io import private_directory
 from ..._core.journal import Step
 from ..._core.model import Datastore, Description, Fingerprint, Json, Part
 from ..._core.place import HostPlace, Place
+from ..._core.sizes import readable
 from ..._platform.access import resolve
 from ..._platform.application import Application
 from ..._platform.docker import Docker
@@ -154,7 +155,7 @@ class Redis:
         resident, most = int(info.get("used_memory_rss", 0)), self.site.memory_limit()
         if most and resident + resident // 4 > most:
             yield (
-                f"the server uses {resident >> 20} MiB of its container's {most >> 20} MiB: what is written while a backup "
+                f"the server uses {readable(resident)} of its container's {readable(most)}: what is written while a backup "
                 "is made takes memory besides (copy-on-write)"
             )
         modules = info.get("modules")

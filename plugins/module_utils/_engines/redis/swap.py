@@ -26,6 +26,7 @@ from ..._core import drivers
 from ..._core.errors import Mismatch, OpsError, Refused
 from ..._core.journal import Step
 from ..._core.model import Json
+from ..._core.sizes import readable
 from .connection import EXPIRES_AT, Keyspace, Missing, Way, connected, keyspaces, number_of_databases
 
 BATCH = 500  # keys that are asked for at once
@@ -97,25 +98,21 @@ def check_room(memory: Mapping[str, Any], need: int, limit: int, free: Optional[
     if most and used + need > most:
         does = "refuse to load it" if policy == "noeviction" else f"evict live keys ({policy})"
         raise Refused(
-            f"the backup needs {_mib(need)} beside the {_mib(used)} in use, more than the server's maxmemory of "
-            f"{_mib(most)}: it would {does}",
+            f"the backup needs {readable(need)} beside the {readable(used)} in use, more than the server's maxmemory of "
+            f"{readable(most)}: it would {does}",
             hint=f"maxmemory: {advice}",
         )
     resident = max(used, int(memory.get("used_memory_rss", 0)))
     if limit and resident + need > limit:
         raise Refused(
-            f"the backup needs {_mib(need)} beside the {_mib(resident)} in use, more than the container's memory limit "
-            f"of {_mib(limit)}: the kernel would kill the server",
+            f"the backup needs {readable(need)} beside the {readable(resident)} in use, more than the container's memory limit "
+            f"of {readable(limit)}: the kernel would kill the server",
             hint=f"The container's memory limit: {advice}",
         )
     if free is not None and need > free:
         raise Refused(
-            f"the backup needs {_mib(need)} of memory, and {_mib(free)} are free on the host", hint="Free some."
+            f"the backup needs {readable(need)} of memory, and {readable(free)} are free on the host", hint="Free some."
         )
-
-
-def _mib(size: int) -> str:
-    return f"{size / (1 << 20):.1f} MiB"
 
 
 def may_swap(client: Any) -> None:

@@ -27,6 +27,7 @@ from ..._core.errors import Mismatch, OpsError, Refused, Unavailable
 from ..._core.io import private_directory
 from ..._core.place import VARIABLE, ContainerPlace, HostPlace, Place
 from ..._core.process import Child
+from ..._core.sizes import readable
 from ..._platform.docker import Docker, Throwaway
 from .connection import Version, Way, connected, told
 
@@ -188,7 +189,7 @@ class Server:
         label = f"the throwaway server ({self.kind.label})"
         if any("Out Of Memory" in line for line in said) or (loading and not said):
             return OpsError(
-                f"{label} ended while it loaded the data; its memory limit was {limit >> 20} MiB",
+                f"{label} ended while it loaded the data; its memory limit was {readable(limit)}",
                 stderr_tail=tail,
                 hint="Is memory short on this host? Run it again.",
             )
@@ -229,7 +230,7 @@ def _refuse_little_memory(need: int) -> None:
     free = available_memory()
     if free is not None and free < need:
         raise Refused(
-            f"a throwaway server needs {need >> 20} MiB of memory for these data, and {free >> 20} MiB are free on this host",
+            f"a throwaway server needs {readable(need)} of memory for these data, and {readable(free)} are free on this host",
             hint="Free some. The data are loaded beside the live ones, never in their place.",
         )
 
