@@ -7,23 +7,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./lib.sh
+. ./go.sh
 
 FERRETDB=github.com/FerretDB/FerretDB/v2/cmd/ferretdb@v2.7.0
 TOOLS=github.com/mongodb/mongo-tools@v0.0.0-20221102190735-6d9d341edd33
-OLDEST=1.21 # of Go; what FerretDB asks for beyond that, go fetches by itself
 BIN=$ENVIRONMENT/mongo/bin
 STAMP=$ENVIRONMENT/mongo/built
-
-is_new_enough() { # VERSION
-  [ "$(printf '%s\n%s\n' "$OLDEST" "$1" | sort -V | head -n 1)" = "$OLDEST" ]
-}
-
-check_go() {
-  local version
-  command -v go >/dev/null || die "Go $OLDEST or newer is needed to build the MongoDB test bed: https://go.dev/dl/"
-  version=$(go env GOVERSION)
-  is_new_enough "${version#go}" || die "Go $OLDEST or newer is needed to build the MongoDB test bed; this is ${version#go}"
-}
 
 # Every step with &&: in a condition `set -e` holds no more.
 build() {
@@ -38,7 +27,7 @@ build() {
 }
 
 [ "$(cat "$STAMP" 2>/dev/null)" != "$FERRETDB $TOOLS" ] || exit 0
-check_go
+need_go
 mkdir -p "$BIN"
 log=$ENVIRONMENT/build-mongo-tools.log
 started=$SECONDS

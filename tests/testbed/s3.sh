@@ -6,12 +6,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./lib.sh
+. ./go.sh
 
 VERSION=v1.8.0
 SERVER=$ENVIRONMENT/s3/versitygw
 
 build() {
-  command -v go >/dev/null || die "the S3 server of the tests is built with Go (1.24 or newer), and there is no go on the PATH; install it from https://go.dev/dl/"
+  need_go
   say "building the S3 server $VERSION"
   mkdir -p "$ENVIRONMENT/s3"
   local log=$ENVIRONMENT/s3/build.log
