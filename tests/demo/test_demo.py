@@ -121,7 +121,7 @@ def test_the_password_is_nobody_elses(demo: str, machine: Machine) -> None:
     assert machine.run("stat", "-c", "%a", ".demo/repository.password").stdout.strip() == "600"
     password = machine.run("cat", ".demo/repository.password").stdout.strip()
     assert len(password) >= 20
-    found = machine.run("grep", "-rlF", "--exclude=repository.password", password, machine.home)
+    found = machine.run("grep", "-rlF", "--exclude=repository.password", "-e", password, machine.home)
     assert found.stdout == ""
 
 

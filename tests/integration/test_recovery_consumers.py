@@ -170,8 +170,8 @@ def test_a_process_of_no_service_is_named_and_nothing_is_touched(world: World, s
             assert f"process {process.pid}" in refused.msg
             assert "two.txt" in refused.msg
             assert "The live data are untouched" in refused.msg
-            plan = world.run("restore", check_mode=True, replace=True)["restore"]
-            assert [one["id"] for one in plan["stopped"]] == [str(process.pid)]
+            planned = world.restore(check_mode=True)
+            assert planned.failed and f"process {process.pid}" in planned.msg
         finally:
             process.send_signal(signal.SIGKILL)
     assert world.state() == before

@@ -102,5 +102,5 @@ def test_a_process_that_is_connected_is_found_before_anything_is_replaced(
             client.stdout.readline()
             refused = world.restore(backup=backup)
             client.kill()
-        assert f"process {client.pid}" in refused.msg and "belong to no service" in refused.msg
+        assert f"process {client.pid}" in refused.msg and "belongs to no service" in refused.msg
         assert content(redis_on_host) == state
