@@ -270,6 +270,24 @@ def test_a_disk_that_runs_full_while_staging_leaves_the_live_data_alone(world: W
         world.holds_up(seed.earlier)
 
 
+def test_without_room_for_a_cache_restic_works_without_one(world: World, seed: Seed) -> None:
+    """It would try each file of its cache ten times, for minutes."""
+    kept = world.root / "kept"
+    world.state_dir.rename(kept)
+    with faults.small_disk(world.state_dir, 14):
+        shutil.copytree(kept, world.state_dir, dirs_exist_ok=True)
+        shutil.rmtree(world.state_dir / "cache")
+        restic = Wrapper(world)
+        made = world.run("backup", datastores=world.datastores()[1:])
+        assert made["backup"]["complete"]
+        assert [one for one in made.warnings if "less than 16.0 MiB are free" in one and "without its cache" in one]
+        assert all("--no-cache" in call for call in restic.calls if not call.startswith("version"))
+        assert not (world.state_dir / "cache").exists()
+    kept.rename(world.state_dir)
+    restic.calm()
+    world.holds_up(seed.earlier)
+
+
 def test_files_that_find_no_space_to_be_staged_leave_the_live_data_alone(world: World, seed: Seed) -> None:
     """The application on a disk of its own: its directories are staged beside themselves."""
     kept = world.root / "kept"

@@ -430,6 +430,26 @@ def test_a_transaction_that_stays_open_makes_a_range_and_stops_nobody(
     staged(engine, part, tmp_path / "dump")
 
 
+def test_a_table_that_stays_locked_is_named(
+    mariadb_on_host: Mariadb, on_host: str, tmp_path: Path, monkeypatch: MP
+) -> None:
+    """Neither a dump nor a look at the live data waits for it without an end, and it is not taken for damaged."""
+    rows(mariadb_on_host, on_host, 10)
+    monkeypatch.setattr(consistent, "LOCK_WAIT", 1)
+    monkeypatch.setattr(consistent, "ATTEMPTS", 1)
+    engine = engine_for(mariadb_on_host, on_host, tmp_path)
+    session = tuple("lock_wait_timeout=1" if "lock_wait" in one else one for one in engine.flavour.session)
+    monkeypatch.setattr(type(engine), "FLAVOUR", dataclasses.replace(engine.flavour, session=session))
+    with contextlib.closing(mariadb_on_host.connect(on_host)) as other, other.cursor() as cursor:
+        cursor.execute("LOCK TABLES u WRITE")
+        with engine.snapshot(DumpOptions()) as taken, pytest.raises(Busy, match="the table u is locked by another"):
+            taken.dump()
+        with pytest.raises(Busy, match="the table u is locked by another"):
+            engine.target("counts")
+    assert engine.target("counts").readable
+    back_up(engine, tmp_path / "dump")
+
+
 def test_without_the_lock_rows_that_move_are_a_range(
     mariadb_on_host: Mariadb, on_host: str, tmp_path: Path, monkeypatch: MP
 ) -> None:

@@ -21,6 +21,7 @@ import psycopg
 import pytest
 from ansible_collections.day2.ops.plugins.module_utils._core.errors import Busy, OpsError, Refused, ToolFailed
 from ansible_collections.day2.ops.plugins.module_utils._core.model import Fingerprint, Part
+from ansible_collections.day2.ops.plugins.module_utils._engines import postgresql
 from ansible_collections.day2.ops.plugins.module_utils._engines.base import DumpOptions
 from ansible_collections.day2.ops.plugins.module_utils._engines.postgresql import (
     PostgreSQL,
@@ -265,6 +266,9 @@ def test_a_table_that_stays_locked_is_named_with_its_holder(
             with pytest.raises(OpsError, match=rf"stuck \(session {holder.info.backend_pid} of postgres"):
                 with engine_for(server, name, tmp_path).snapshot(DumpOptions()):
                     pass
+            monkeypatch.setattr(postgresql, "_LOCK_WAIT", 1)
+            with pytest.raises(OpsError, match=rf"the live data cannot be read: public.stuck \(session {holder.info.backend_pid}"):
+                engine_for(server, name, tmp_path).target("counts")
     finally:
         remove(server, name)
 

@@ -271,7 +271,7 @@ def need_space(directory: Path, size: int, purpose: str) -> None:
     free = shutil.disk_usage(directory).free
     if free < size + MARGIN:
         raise Refused(
-            f"{purpose} needs {readable(size)} in {directory}, where {readable(free)} are free",
+            f"{purpose} needs {readable(size)} in {directory} and leaves {readable(MARGIN)}, where {readable(free)} are free",
             hint="Make room there.",
         )
 

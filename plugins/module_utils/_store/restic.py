@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import re
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from .._core.context import Context
 from .._core.errors import OpsError, Refused, ToolFailed, Unavailable
 from .._core.place import HostPlace
 from .._core.process import TAIL, Child, Command, failed
+from .._core.sizes import readable
 from . import repository as repositories
 from . import traces
 from .messages import Locked, NoRepository, classify, is_locked, read_errors
@@ -31,6 +33,7 @@ from .traces import Traced, Traces
 __all__ = ["MINIMUM", "Repository", "Restic", "Snapshot", "StreamBackup", "Summary"]
 
 T = TypeVar("T")
+CACHE_ROOM = 16 << 20  # bytes that must be free for restic to keep a cache
 MESSAGES = 1 << 20  # bytes of messages that are kept: every file that could not be read counts
 
 
@@ -77,6 +80,7 @@ class Restic:
         self.context = context
         self.place = HostPlace(context)
         self.traces = Traces(context, repository.location)
+        self._told = False  # that there is no room for a cache
         context.secrets.add(repository.password)
 
     # Opening -------------------------------------------------------------------------------------
@@ -277,8 +281,24 @@ class Restic:
             environment["RESTIC_FROM_PASSWORD"] = source.repository.password
         flags = repositories.flags(self.repository, argv[0], source.repository if source else None)
         # Check mode leaves nothing behind, not even a cache.
-        flags += ["--no-cache"] if self.context.check_mode else []
+        flags += ["--no-cache"] if self.context.check_mode or not self._has_room_for_cache() else []
         return self.place.command([self.repository.restic, argv[0], *flags, *argv[1:]], environment)
+
+    def _has_room_for_cache(self) -> bool:
+        """Where its cache has no room, restic tries each file ten times (https://github.com/restic/restic/issues/4558)."""
+        try:
+            status = os.statvfs(self.context.state_dir)
+        except OSError:  # it is made later
+            return True
+        if status.f_bavail * status.f_frsize >= CACHE_ROOM:
+            return True
+        if not self._told:
+            self._told = True
+            self.context.warn(
+                f"less than {readable(CACHE_ROOM)} are free in {self.context.state_dir}: restic works without its cache, "
+                "so it reads more from the repository"
+            )
+        return False
 
     def _collect(self, child: Traced, timeout: Optional[float], reached: Optional[Reached] = None) -> Result:
         return collect(child, timeout, self.repository.timeout, self.repository.location, reached)

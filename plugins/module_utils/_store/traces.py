@@ -27,8 +27,9 @@ from .._core.process import Child, Command, identity, pid_of
 
 GRACE = 30.0  # seconds that an interrupted restic has to take its lock away
 _INTERRUPTED = 130  # its exit code after SIGINT
-# It says so when it cannot take its lock away, because the store cannot be reached any more.
-_LOCK_LEFT = re.compile(r"error in cleanup handler|error while unlocking")
+# It says so when it cannot take its lock away, because the store cannot be reached any more; or not, when that happens
+# right after it has written the lock, while it looks for those of others.
+_LOCK_LEFT = re.compile(r"error in cleanup handler|error while unlocking|unable to create lock(?!.*already locked)")
 _OLD = 25 * 60  # seconds: restic takes a lock for dead after 30 minutes, wherever its owner is
 
 

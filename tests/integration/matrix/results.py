@@ -29,12 +29,19 @@ SHARED = ("case", "power", "subjects", "verdict", "worlds")  # modules of the ma
 @functools.cache
 def _shared() -> str:
     directory = Path(__file__).parent
-    private = [
-        inspect.getsource(one)
-        for name, one in sorted(vars(faults).items())
-        if name[0] == "_" and inspect.isfunction(one)
-    ]
-    return "".join(_meaning(text) for text in [(directory / f"{name}.py").read_text() for name in SHARED] + private)
+    return "".join(_meaning((directory / f"{name}.py").read_text()) for name in SHARED)
+
+
+def _with_what_it_calls(function: Any) -> list[str]:
+    """The source of a fault, and of every function of its module that it uses, and so on."""
+    used, waiting = {}, [function]
+    while waiting:
+        one = waiting.pop()
+        if one.__name__ not in used:
+            used[one.__name__] = inspect.getsource(one)
+            named = {node.id for node in ast.walk(ast.parse(used[one.__name__])) if isinstance(node, ast.Name)}
+            waiting += [vars(faults)[name] for name in sorted(named) if _is_own(vars(faults).get(name))]
+    return [used[name] for name in sorted(used)]
 
 
 def _meaning(source: str) -> str:
@@ -42,12 +49,17 @@ def _meaning(source: str) -> str:
     return ast.dump(ast.parse(source))
 
 
+def _is_own(one: Any) -> bool:
+    return inspect.isfunction(one) and one.__module__ == faults.__name__
+
+
 def fingerprint(cell: Cell) -> str:
     """Of what tests a cell: a result with another one says nothing about it."""
-    function = inspect.getsource(faults.FUNCTIONS[cell.fault.name])
-    if "start_connected" in function:
-        function += inspect.getsource(network)
-    return hashlib.sha256(f"{_shared()}{cell.fault!r}{_meaning(function)}".encode()).hexdigest()[:16]
+    sources = _with_what_it_calls(faults.FUNCTIONS[cell.fault.name])
+    if any("start_connected" in source for source in sources):
+        sources.append(inspect.getsource(network))
+    own = "".join(_meaning(source) for source in sources)
+    return hashlib.sha256(f"{_shared()}{cell.fault!r}{own}".encode()).hexdigest()[:16]
 
 
 @dataclasses.dataclass

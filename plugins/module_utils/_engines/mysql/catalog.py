@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Optional
 
-from .connection import Sql, SqlError, name, qualified
+from ..._core.errors import Busy
+from .connection import LOCK_TIMEOUT, Sql, SqlError, name, qualified
 
 # Their rows are elsewhere (or nowhere), and the dump tool leaves them out by itself.
 WITHOUT_ROWS = ("MRG_MYISAM", "MRG_ISAM", "CONNECT", "OQGRAPH", "SPIDER", "VP", "FEDERATED")
@@ -247,15 +248,25 @@ def bytes_of(sql: Sql, database: str) -> int:
 
 
 def damaged(sql: Sql, database: str, found: Sequence[Table]) -> list[str]:
-    """Tables that cannot be opened."""
+    """Tables that cannot be opened. `Busy` for one that another session has locked for as long as ours waits."""
     names = []
     for table in found:
         if table.holds_rows:
             try:
                 sql.execute(f"SELECT 1 FROM {qualified(database, table.name)} LIMIT 1")
-            except SqlError:
+            except SqlError as error:
+                if error.code == LOCK_TIMEOUT:
+                    raise locked(f"the table {table.name}") from None
                 names.append(table.name)
     return names
+
+
+def locked(what: str) -> Busy:
+    return Busy(
+        f"{what} is locked by another session, so it cannot be read",
+        hint="Does a migration run, or does a session hold LOCK TABLES? SHOW FULL PROCESSLIST shows the sessions. "
+        "Wait for its end, and run this again.",
+    )
 
 
 def schema_revision(sql: Sql, database: str, found: Sequence[str]) -> Optional[str]:

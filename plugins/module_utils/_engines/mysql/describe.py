@@ -17,7 +17,7 @@ from ..._core.model import Description, Json
 from ..base import DumpOptions
 from . import accounts, catalog, definitions, fingerprint, grants, privileges, roles
 from .catalog import Column, Named, Table
-from .connection import Sql, SqlError, name, qualified
+from .connection import LOCK_TIMEOUT, Sql, SqlError, name, qualified
 from .flavours import Flavour, version_of
 
 if TYPE_CHECKING:
@@ -176,6 +176,8 @@ def _invalid_views(sql: Sql, database: str, without: Sequence[str]) -> dict[str,
                         f"this user may not read the view {view}: {error.what}",
                         hint=f"GRANT EXECUTE, SHOW VIEW ON {name(grants.escaped(database))}.* to it.",
                     ) from None
+                if error.code == LOCK_TIMEOUT:
+                    raise catalog.locked(f"a table that the view {view} reads") from None
                 invalid[view] = error.code
     return invalid
 

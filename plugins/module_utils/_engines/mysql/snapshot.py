@@ -17,7 +17,7 @@ from ..._core.errors import Busy, OpsError, Unavailable
 from ..._core.model import Fingerprint, Json, TableFingerprint
 from ..._core.process import Child, ending, failed
 from ..base import DumpOptions
-from . import consistent, describe, fingerprint, tools
+from . import catalog, consistent, describe, fingerprint, tools
 from .catalog import Table
 from .connection import NO_THREAD, Sql, SqlError
 from .stream import Continued, is_complete
@@ -148,6 +148,8 @@ class SqlSnapshot:
         argv = server.tools.dump(server.database, self.flags)
         begun = self._definitions()
         lock, reason = consistent.take_lock(server.connect, server.database, self._locked)
+        if reason:
+            self._refuse_locked()
         self._views = [consistent.begin(server.connect())]
         child: Optional[Child] = None
         try:
@@ -195,6 +197,12 @@ class SqlSnapshot:
             return b""
         flags = [one for one in self.flags if not one.startswith("--ignore-table=")]
         return self._server.tools.definitions(self._server.database, flags, left_out)
+
+    def _refuse_locked(self) -> None:
+        """A writer is in the way of a lock, but not of the tool; whoever has a table for himself is, and the tool
+        would wait for him as long as the server lets it: a day with MariaDB, a year with MySQL."""
+        with self._server.session() as sql:
+            catalog.damaged(sql, self._server.database, self._locked())
 
     # Reading ------------------------------------------------------------------------------------------
 

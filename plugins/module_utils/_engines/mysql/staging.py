@@ -50,6 +50,8 @@ _HINTS = (
     ("ERROR 2006", "Raise max_allowed_packet of the server; this user may not do so."),
     ("ERROR 1114", "The server's disk or tablespace is full."),
     ("ERROR 1021", "The server's disk is full."),
+    # MariaDB calls a full disk "Operation not permitted" where it cannot commit.
+    ("ERROR 1180", "The server could not commit: is its disk full?"),
 )
 
 

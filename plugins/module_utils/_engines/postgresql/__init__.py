@@ -24,7 +24,7 @@ from ..._core.place import Place
 from ..._platform.access import Access, resolve
 from ..._platform.application import Application
 from ..base import Chosen, DumpOptions, Reach, Session, Target
-from . import catalog, facts, fingerprint, roles, tools
+from . import catalog, facts, fingerprint, locks, roles, tools
 from . import chosen as chosen_tables
 from . import stage as staging
 from . import swap as swapping
@@ -34,6 +34,7 @@ from .snapshot import Snapshot, Source
 
 PORT = 5432
 OLDEST = 13
+_LOCK_WAIT = 30  # seconds to wait for a table of the live database
 _HALF_DROPPED = -2  # the connection limit of a database whose DROP was interrupted
 
 
@@ -130,10 +131,13 @@ class PostgreSQL:
         objects: tuple[str, ...] = ()
         try:
             with self.server.connect(self.database) as database:
+                database.run(f"SET lock_timeout = '{_LOCK_WAIT}s'")
                 selection = catalog.select(database, ())
                 objects = tuple(relation.label for relation in selection.kept)
                 return Target(True, True, objects, self._take(database, level, selection) if level else None)
         except (SqlError, Unexplained) as error:
+            if isinstance(error, SqlError) and error.sqlstate == locks.NOT_AVAILABLE:
+                raise locks.busy(self.server, self.database, "the live data cannot be read") from None
             if isinstance(error, SqlError) and not _is_damage(error.sqlstate):
                 raise
             self.context.warn(f"database {self.database} cannot be read: {error.what}")

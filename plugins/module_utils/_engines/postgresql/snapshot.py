@@ -24,16 +24,16 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import IO, Optional
 
-from ..._core.errors import Busy, OpsError, Refused
+from ..._core.errors import OpsError, Refused
 from ..._core.model import Fingerprint
 from ..._core.place import ContainerPlace, Place
 from ..._core.process import Child
 from ..base import DumpOptions
-from . import fingerprint
+from . import fingerprint, locks
 from .catalog import Newest, Relation, Selection, newest_column
 from .catalog import select as select_relations
 from .connection import Database, Server, SqlError
-from .names import listed, pattern, qualified
+from .names import pattern, qualified
 from .tools import Tool, dump_argv, dump_flags, environment, failure
 
 # Milliseconds for a lock while others are held. Below deadlock_timeout (1 s): a migration that holds what
@@ -43,7 +43,7 @@ PATIENCE = 10000  # milliseconds for one lock while nothing else is held
 ATTEMPTS = 6
 IDLE_LIMIT = 300  # seconds after which the server ends a snapshot whose owner is stopped or gone
 HEARTBEAT = 60  # seconds
-_LOCK_NOT_AVAILABLE, _DEADLOCK, _GONE = "55P03", "40P01", "42P01"
+_DEADLOCK, _GONE = "40P01", "42P01"
 _MAGIC, _CLOSED = b"PGDMP", bytes(5)
 # A whole archive ends with the last table's end (an integer 0: sign and four bytes) or, without any data,
 # with the table of contents (an offset that is not set). Rows are text and hold no zero byte.
@@ -146,7 +146,7 @@ class Snapshot:
             child.close()
             self._close()
             self._open()
-        raise self._busy()
+        raise locks.busy(self._source.server, self._source.database, "no consistent view could be opened")
 
     def fingerprint(self) -> Fingerprint:
         if self._database is None:
@@ -176,7 +176,7 @@ class Snapshot:
                     return
                 database.run("ROLLBACK")
             except SqlError as error:
-                if error.sqlstate not in (_LOCK_NOT_AVAILABLE, _DEADLOCK, _GONE):
+                if error.sqlstate not in (locks.NOT_AVAILABLE, _DEADLOCK, _GONE):
                     self._close()
                     raise
                 database.run("ROLLBACK")
@@ -185,7 +185,7 @@ class Snapshot:
                 self._close()
                 raise
             self._close()
-        raise self._busy()
+        raise locks.busy(self._source.server, self._source.database, "no consistent view could be opened")
 
     def _begin(self, database: Database) -> bool:
         """Lock, then take the snapshot. False: the tables changed meanwhile."""
@@ -218,19 +218,6 @@ class Snapshot:
             self._beat.stop()
             self._beat = None
 
-    def _busy(self) -> Busy:
-        blocked = ""
-        with contextlib.suppress(OpsError), self._source.server.connect(self._source.database) as database:
-            holders = database.rows(_HOLDERS)
-            blocked = listed(
-                [f"{table} (session {pid} of {user}, since {since})" for table, pid, user, since in holders], 5
-            )
-        return Busy(
-            "a table is locked by another session, so no consistent view could be opened"
-            + (f": {blocked}" if blocked else ""),
-            hint="Is a migration or a VACUUM FULL running? Wait for its end, and run this again.",
-        )
-
 
 _EXCLUSIVE = """
 SELECT DISTINCT relation::bigint FROM pg_locks WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock'
@@ -248,18 +235,10 @@ def _await_locks(database: Database, tables: Sequence[Relation]) -> None:
                 database.run(f"SET LOCAL lock_timeout = {PATIENCE}")
                 database.run(f"LOCK TABLE ONLY {qualified(table.schema, table.name)} IN ACCESS SHARE MODE")
             except SqlError as error:
-                if error.sqlstate not in (_LOCK_NOT_AVAILABLE, _DEADLOCK, _GONE):
+                if error.sqlstate not in (locks.NOT_AVAILABLE, _DEADLOCK, _GONE):
                     raise
             finally:
                 database.run("ROLLBACK")
-
-
-_HOLDERS = """
-SELECT l.relation::regclass::text, l.pid, a.usename::text, to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS')
-  FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
- WHERE l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock' AND l.database =
-       (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
 
 
 def _limit(database: Database) -> None:
