@@ -90,6 +90,21 @@ def test_a_killed_restic_fails_the_backup_by_name_and_leaves_nothing(
     world.holds_up(seed.earlier)
 
 
+@pytest.mark.parametrize("done", ["rm", "truncate -s -1", pytest.param("sed -i s/./x/", marks=pytest.mark.full)])
+def test_what_is_gone_after_it_was_stored_makes_no_backup(world: World, seed: Seed, either: Wrapper, done: str) -> None:
+    """Somebody's cron forgets the data while the manifest is written."""
+    either.at("backup-3", f'{done} "{world.repository}/snapshots/$(ls -t {world.repository}/snapshots | head -1)"')
+    failed = world.run("backup")
+    assert "commit: after storing, the repository does not hold" in failed.msg
+    assert "earlier backups are untouched" in failed.msg
+    either.calm()
+    for path in (world.repository / "snapshots").iterdir():  # what was altered is nobody's any more
+        if path.name not in seed.snapshots:
+            path.unlink()
+    assert {one["id"] for one in world.backups()} == set(seed.earlier)
+    world.holds_up(seed.earlier)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.full)])
 def test_an_interrupted_backup_stores_nothing(world: World, seed: Seed, either: Wrapper, number: int) -> None:
     """Ctrl-C, a lost connection: the module is asked to end, more than once."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.day2.ops.plugins.module_utils._core.journal import Journal, Step
 from ansible_collections.day2.ops.plugins.module_utils._store.restic import Repository
 
 from tests.integration.support import faults
@@ -268,6 +269,77 @@ def test_a_disk_that_runs_full_while_staging_leaves_the_live_data_alone(world: W
         (world.state_dir / "ballast").unlink()
         world.is_clean()
         world.holds_up(seed.earlier)
+
+
+@pytest.fixture
+def small_state(world: World) -> Iterator[Path]:
+    """The state directory on a disk of its own; the live upload differs from the newest backup's."""
+    world.add_upload("later", b"restored")
+    world.backup()
+    (world.uploads / "later").write_bytes(b"live")
+    kept = world.root / "kept"
+    world.state_dir.rename(kept)
+    with faults.small_disk(world.state_dir, 64):
+        shutil.copytree(kept, world.state_dir, dirs_exist_ok=True)
+        yield world.state_dir
+
+
+@pytest.fixture
+def full_at_the_swap(small_state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Journal.begin
+
+    def fill_and_begin(self: Journal, name: str, **data: Any) -> Step:
+        subprocess.run(["sh", "-c", faults.fill(small_state)], check=False)
+        return begin(self, name, **data)
+
+    monkeypatch.setattr(Journal, "begin", fill_and_begin)
+
+
+ONLY_UPLOADS = {"only": ["uploads"], "replace": True, "safety_copy": "none"}
+
+
+@pytest.mark.usefixtures("full_at_the_swap")
+def test_a_journal_goes_on_in_the_room_that_it_keeps(world: World) -> None:
+    """What a restore is about to do must be written down, whoever fills the disk meanwhile."""
+    restored = world.run("restore", **ONLY_UPLOADS)
+    assert not restored.failed, restored.msg
+    assert (world.uploads / "later").read_bytes() == b"restored"
+    assert not list((world.home / "restores").iterdir())
+
+
+@pytest.mark.usefixtures("full_at_the_swap")
+def test_a_journal_that_cannot_be_written_even_so_is_settled_later(
+    world: World, small_state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Journal, "keep_room", lambda self: None)
+    failed = world.run("restore", **ONLY_UPLOADS)
+    assert "journal.json cannot be written (No space left on device)" in failed.msg
+    assert "the journal is kept" in failed.msg
+    assert (world.uploads / "later").read_bytes() == b"live"
+    (small_state / "ballast").unlink()
+    monkeypatch.undo()
+    settled = world.run("restore", **ONLY_UPLOADS)
+    assert [one["outcome"] for one in settled["restore"]["settled"]] == ["undone"]
+    assert (world.uploads / "later").read_bytes() == b"restored"
+
+
+def test_a_restore_does_not_begin_without_room_for_its_journal(world: World, small_state: Path) -> None:
+    world.backups()
+    subprocess.run(["sh", "-c", faults.fill(small_state)], check=False)
+    os.truncate(small_state / "ballast", (small_state / "ballast").stat().st_size - (200 << 10))
+    failed = world.run("restore", **ONLY_UPLOADS)
+    assert "preflight: " in failed.msg
+    assert "journal.room cannot be written (No space left on device). Nothing was changed" in failed.msg
+    assert (world.uploads / "later").read_bytes() == b"live"
+    assert not list((world.home / "restores").iterdir())
+
+
+def test_nothing_begins_where_the_lock_cannot_be_written(world: World, small_state: Path) -> None:
+    subprocess.run(["sh", "-c", faults.fill(small_state)], check=False)
+    for module in ("backup", "restore"):
+        failed = world.run(module)
+        assert "lock: " in failed.msg
+        assert "cannot be written (No space left on device). Nothing was changed" in failed.msg
 
 
 def test_without_room_for_a_cache_restic_works_without_one(world: World, seed: Seed) -> None:

@@ -267,7 +267,9 @@ def test_a_table_that_stays_locked_is_named_with_its_holder(
                 with engine_for(server, name, tmp_path).snapshot(DumpOptions()):
                     pass
             monkeypatch.setattr(postgresql, "_LOCK_WAIT", 1)
-            with pytest.raises(OpsError, match=rf"the live data cannot be read: public.stuck \(session {holder.info.backend_pid}"):
+            with pytest.raises(
+                OpsError, match=rf"the live data cannot be read: public.stuck \(session {holder.info.backend_pid}"
+            ):
                 engine_for(server, name, tmp_path).target("counts")
     finally:
         remove(server, name)

@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, TextIO
 
 from .errors import OpsError, Unavailable
 
@@ -54,7 +54,26 @@ def write_atomic(
 
 
 def write_json(path: Path, data: Any, mode: int = 0o600, durable: bool = True) -> None:
-    write_atomic(path, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode(), mode, durable=durable)
+    """Of what the collection keeps on a target; `Unavailable` where it cannot, with what was there left as it is."""
+    try:
+        write_atomic(path, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode(), mode, durable=durable)
+    except OSError as error:
+        raise Unavailable(
+            f"{path} cannot be written ({error.strerror})", hint="Is its disk full? Make room, then run it again."
+        ) from error
+
+
+@contextlib.contextmanager
+def open_to_lock(path: Path) -> Iterator[TextIO]:
+    """A file that is there to be locked, made where missing."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Unavailable(
+            f"{path} cannot be opened ({error.strerror})", hint="Is its disk full? Make room, then run it again."
+        ) from error
+    with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+        yield stream
 
 
 def read_json(path: Path) -> Any:

@@ -6,13 +6,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from . import io
+from .errors import Unavailable
 from .model import Json
+
+ROOM = 1 << 20  # bytes: more than a journal and its next version ever need
 
 BEGUN, DONE, UNDONE, FINISHED = "begun", "done", "undone", "finished"
 
@@ -37,7 +42,11 @@ class Step:
 
 
 class Journal:
-    """The steps of one operation, in a JSON file of mode 0600 that is replaced atomically."""
+    """The steps of one operation, in a JSON file of mode 0600 that is replaced atomically.
+
+    What was begun must be written down to be undone, so a journal can set room aside for the day when
+    the disk is full (`keep_room`): it is given up when a write finds none.
+    """
 
     def __init__(self, path: Path, header: Json | None = None) -> None:
         self.path = path
@@ -51,14 +60,39 @@ class Journal:
         journal.steps = [Step(journal, entry["name"], entry["state"], entry["data"]) for entry in document["steps"]]
         return journal
 
+    @property
+    def _room(self) -> Path:
+        return self.path.with_suffix(".room")
+
+    def keep_room(self) -> None:
+        """Set disk space aside for later writes; `Unavailable` where there is none."""
+        try:
+            with open(self._room, "wb") as stream:
+                os.posix_fallocate(stream.fileno(), 0, ROOM)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._room.unlink()
+            raise Unavailable(
+                f"{self._room} cannot be written ({error.strerror})",
+                hint="Is its disk full? Make room, then run it again.",
+            ) from error
+
     def write(self) -> None:
-        io.write_json(
-            self.path,
-            {
-                "header": self.header,
-                "steps": [{"name": step.name, "state": step.state, "data": step.data} for step in self.steps],
-            },
-        )
+        document = {
+            "header": self.header,
+            "steps": [{"name": step.name, "state": step.state, "data": step.data} for step in self.steps],
+        }
+        try:
+            io.write_json(self.path, document)
+        except Unavailable:
+            try:
+                self._room.unlink()
+            except OSError:  # none was kept, or it is used up
+                pass
+            else:
+                io.write_json(self.path, document)
+                return
+            raise
 
     def record(self, **header: Any) -> None:
         """Change the header and make it durable."""

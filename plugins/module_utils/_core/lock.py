@@ -143,7 +143,7 @@ class Lock:
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
         io.private_directory(self.context.home)
-        with open(self.context.home / "lock.guard", "a", encoding="ascii") as guard:
+        with io.open_to_lock(self.context.home / "lock.guard") as guard:
             fcntl.flock(guard, fcntl.LOCK_EX)
             yield
 
@@ -167,7 +167,7 @@ class Held:
 def held(context: Context, token: Optional[str], reason: str, job: str = "") -> Iterator[Held]:
     """The lock for one operation: the play's, renewed meanwhile, or one of our own."""
     lock = Lock(context)
-    with at(stage="lock"):
+    with at(stage="lock", untouched="Nothing was changed."):
         if token:
             lock.renew(token)
             mine = Held(lock, token)

@@ -146,7 +146,7 @@ class Operations:
         """Orders those who look whether one runs and begin one."""
         io.private_directory(self.directory.parent)
         io.private_directory(self.directory)
-        with open(self.directory / "guard", "a", encoding="ascii") as stream:
+        with io.open_to_lock(self.directory / "guard") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             try:
                 yield

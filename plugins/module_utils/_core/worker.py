@@ -158,7 +158,7 @@ def _become(context: Context, run: str) -> None:
     operations.write(record)
 
     def publish(state: State) -> None:
-        with contextlib.suppress(OSError):  # a full disk must not end an operation for want of a figure
+        with contextlib.suppress(Unavailable):  # a full disk must not end an operation for want of a figure
             operations.write(dataclasses.replace(record, progress=state))
 
     context.progress = Progress(publish)

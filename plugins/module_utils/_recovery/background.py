@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, Optional, TypeVar
+
+from .._core.errors import OpsError
 
 T = TypeVar("T")
 
@@ -29,6 +32,16 @@ class Background(Generic[T]):
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]
+
+    @contextlib.contextmanager
+    def awaited(self) -> Iterator[None]:
+        """When what is done meanwhile fails, wait for the end before that is said: a program that runs in the
+        background may hold a lock. Not when the module is to end at once."""
+        try:
+            yield
+        except OpsError:
+            self._thread.join()
+            raise
 
     def _run(self) -> None:
         try:

@@ -79,16 +79,18 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
                 second.version()
             operation.restic.settle()
             unfinished.refuse(context)
-            known = catalogue.read(operation.restic, context.app)
-            recent = _recent(known, operation, request)
+            listing = Background(lambda: catalogue.read(operation.restic, context.app))
+            recent = _recent(listing.result(), operation, request) if request.max_age else None
             if recent is None:
-                preflight.check_coverage(operation)
-                described = preflight.describe(operation, list(operation.kept.values()), request.options)
+                with listing.awaited():
+                    preflight.check_coverage(operation)
+                    described = preflight.describe(operation, list(operation.kept.values()), request.options)
+                listing.result()
                 preflight.check_space(operation, described)
         if context.check_mode:
             plan = _plan(operation, request, described) if recent is None else _public(operation, recent)
             return {"changed": recent is None, "backup": {**plan, "copy_repository": copying.skipped(second)}}
-        entry = recent or make(operation, request, list(operation.kept.values()), described, known)
+        entry = recent or make(operation, request, list(operation.kept.values()), described, listing.result())
         with at(untouched=f"The backup {entry.id} is stored; its copy may not be complete."):
             copy = copying.bring(operation.restic, second, entry.id)
         changed = recent is None or bool(copy["copied"])
@@ -141,8 +143,7 @@ def make(
                 user=setup.user(),
                 warnings=tuple(warning for part in parts for warning in described[part.datastore].warnings),
             )
-            _commit(operation, manifest, stored)
-            return _confirm(operation, manifest)
+            return _confirm(operation, manifest, _commit(operation, manifest, stored))
     except BaseException:
         _forget_stored(operation, stored)
         raise
@@ -214,36 +215,46 @@ def _store(operation: Operation, request: Request, engine: Engine, description: 
     )
 
 
-def _commit(operation: Operation, manifest: Manifest, stored: list[str]) -> None:
-    """Write the manifest: from here on it is a backup."""
+def _commit(operation: Operation, manifest: Manifest, stored: list[str]) -> dict[str, list[str]]:
+    """Write the manifest: from here on it is a backup. Returns the tags of its snapshots, by their ids."""
     context = operation.context
+    made = {
+        part.snapshot: setup.tags(context, "data", manifest.id, f"datastore={part.datastore}")
+        for part in manifest.parts
+    }
     if manifest.hold:  # before the manifest, so that no retention sees the backup without its hold
         reason = f"summary={manifests.pack({'reason': manifest.hold})}"
         tags = setup.tags(context, "hold", manifest.id, reason)
-        stored.insert(0, operation.restic.store_bytes("hold.json", manifest.hold.encode(), tags).snapshot)
+        held = operation.restic.store_bytes("hold.json", manifest.hold.encode(), tags)
+        stored.insert(0, held.snapshot)
+        made[held.snapshot] = tags
     summary = f"summary={manifests.pack(manifests.summarize(manifest))}"
     tags = setup.tags(context, "manifest", manifest.id, f"kind={manifest.kind}", summary)
     written = operation.restic.store_bytes(manifests.FILENAME, manifest.encode(), tags)
     stored.insert(0, written.snapshot)
+    return {**made, written.snapshot: tags}
 
 
-def _confirm(operation: Operation, manifest: Manifest) -> catalogue.Entry:
-    """List once more: every part must be there."""
-    entries = {entry.id: entry for entry in catalogue.read(operation.restic, operation.app, lock=False).entries}
+def _confirm(operation: Operation, manifest: Manifest, made: Mapping[str, Sequence[str]]) -> catalogue.Entry:
+    """Look once more: every part must be there."""
+    restic = operation.restic
+    if restic.repository.directory is None:
+        held = catalogue.snapshots(restic, operation.app, lock=False)
+    else:
+        held = restic.held(made)
+    entries = {entry.id: entry for entry in catalogue.build(operation.app, held).entries}
     entry = entries.get(manifest.id)
     if entry is None or entry.missing:
         gone = "its manifest" if entry is None else ", ".join(entry.missing)
         raise Mismatch(
-            f"after storing, the repository does not list {gone}",
+            f"after storing, the repository does not hold {gone}",
             hint="Something else removes snapshots from this repository. Find it, then run the backup again.",
         )
     return entry
 
 
 def _recent(known: Catalogue, operation: Operation, request: Request) -> Optional[catalogue.Entry]:
-    """A backup that makes this one unnecessary."""
-    if not request.max_age:
-        return None
+    """A backup that is younger than `max_age`: it makes this one unnecessary."""
     limit, now = clock.duration(request.max_age, "max_age"), clock.now()
     wanted = set(operation.kept)
     for entry in known.entries:

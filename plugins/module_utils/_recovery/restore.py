@@ -248,13 +248,14 @@ def _compare_revision(operation: Operation, engine: Engine, part: Part, target: 
 
 
 def _restore(operation: Operation, request: Request, plan: Plan, held: locks.Held) -> Json:
-    journal = unfinished.begin(
-        operation.context,
-        plan.entry.id,
-        {e.datastore.name: _without_password(plan, e) for e, part in plan.pairs},
-        request.accounts,
-        plan.caches,
-    )
+    with at(stage="preflight", untouched="Nothing was changed."):
+        journal = unfinished.begin(
+            operation.context,
+            plan.entry.id,
+            {e.datastore.name: _without_password(plan, e) for e, part in plan.pairs},
+            request.accounts,
+            plan.caches,
+        )
     engines = {engine.datastore.name: engine for engine, part in plan.pairs}
     phases: dict[str, float] = {}
     try:

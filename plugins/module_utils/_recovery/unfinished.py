@@ -19,6 +19,7 @@ import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 
+from .._core import io
 from .._core import journal as journals
 from .._core.context import Context
 from .._core.errors import Refused, at
@@ -42,18 +43,23 @@ def begin(context: Context, backup: str, targets: Json, accounts: str, caches: S
     """A journal for a new restore."""
     directory = context.home / "restores" / f"{backup}-{context.run_id}"
     for path in (directory.parent, directory):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        io.private_directory(path)
     journal = Journal(directory / FILENAME)
-    journal.record(
-        run=context.run_id,
-        backup=backup,
-        phase=STAGING,
-        targets=targets,
-        accounts=accounts,
-        caches=list(caches),
-        stopped=[],
-        parts={},
-    )
+    try:
+        journal.keep_room()
+        journal.record(
+            run=context.run_id,
+            backup=backup,
+            phase=STAGING,
+            targets=targets,
+            accounts=accounts,
+            caches=list(caches),
+            stopped=[],
+            parts={},
+        )
+    except BaseException:
+        end(journal)
+        raise
     return journal
 
 

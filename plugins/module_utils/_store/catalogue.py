@@ -211,8 +211,9 @@ def manifest_of(restic: Restic, entry: Entry, context: Context) -> Manifest:
     except OSError:
         content = restic.read(entry.snapshot, manifests.FILENAME)
         if not context.check_mode:
-            io.private_directory(cached.parent)
-            io.write_atomic(cached, content)
+            with contextlib.suppress(OSError, Unavailable):  # it is only asked for again
+                io.private_directory(cached.parent)
+                io.write_atomic(cached, content)
     manifest = Manifest.decode(content)
     app = App(manifest.app, manifest.instance)
     if manifest.id != entry.id:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -186,6 +187,19 @@ class Restic:
         argv = ["snapshots", "--json", *([] if lock else ["--no-lock"]), "--tag", ",".join(tags)]
         listed = json.loads(self._run(argv).text or "[]") or []
         return sorted((_snapshot(entry) for entry in listed), key=lambda snapshot: snapshot.time)
+
+    def held(self, made: Mapping[str, Sequence[str]]) -> list[Snapshot]:
+        """Which of these snapshots (their tags, by their ids) a repository in a directory holds, without asking restic:
+        the file of a snapshot is named after the SHA-256 of its content
+        (https://restic.readthedocs.io/en/stable/100_references.html#design)."""
+        directory = self.repository.directory
+        found = []
+        for snapshot, tags in made.items():
+            for path in sorted(directory.glob(f"snapshots/{snapshot}*")) if directory is not None else ():
+                with contextlib.suppress(OSError):
+                    if hashlib.sha256(path.read_bytes()).hexdigest() == path.name:
+                        found.append(Snapshot(path.name, "", tuple(tags), ()))
+        return found
 
     def read(self, snapshot: str, filename: str) -> bytes:
         """A small file whole."""

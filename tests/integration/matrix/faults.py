@@ -171,10 +171,15 @@ def server_stopped(case: Case) -> Result:
     return case.finish(running)
 
 
+def _prepare_for_a_crash(case: Case) -> None:
+    """A crash moves those of PostgreSQL's sequences ahead that were used since the last checkpoint."""
+    if case.subject.site.engine == "postgresql":
+        case.world.server.run("CHECKPOINT")
+
+
 def container_removed(case: Case) -> Result:
     assert isinstance(case.subject.power, Box)
-    if case.subject.site.engine == "postgresql":  # a crash moves sequences ahead that were used since the last one
-        case.world.server.run("CHECKPOINT")
+    _prepare_for_a_crash(case)
     running = case.start_held()
     case.subject.power.remove()
     case.stack.callback(case.subject.start)
@@ -308,6 +313,7 @@ def manifest_altered(case: Case) -> Result:
 
 
 def data_disk_full(case: Case) -> Result:
+    _prepare_for_a_crash(case)
     running = case.start_held()
     if case.subject.power is not None:  # PostgreSQL ends where it cannot write its log
         case.stack.callback(case.subject.start)
