@@ -1,9 +1,11 @@
 # Copyright (c) 2026, the day2.ops authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write docs/faults.md from the results of the fault matrix (.venv/results/faults, one file for each cell).
+"""Write docs/faults.md from the results of the fault matrix, and keep them.
 
-usage: faults_table.py [FILE]      A cell without a result, or with one of another test than this checkout's, was not run.
+usage: faults_table.py [FILE]      FILE: write the table there, and keep nothing.
+
+A cell without a result, or with one of another test than this checkout's, was not run.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import tests.conftest  # noqa: E402, F401  # this checkout as the collection
 from tests.integration.matrix import results  # noqa: E402
 from tests.integration.matrix.cells import FAULTS, OPERATIONS, SITES, Cell, Fault, Site, cells, why_not  # noqa: E402
 
+TABLE = ROOT / "docs" / "faults.md"
 NOT_RUN = "not run"
 Found = Mapping[str, dict[str, Any]]
 
@@ -55,6 +58,8 @@ def main(target: Path) -> int:
     every, found = cells(), results.read()
     mine = {one.id: found[one.id] for one in every if found.get(one.id, {}).get("sources") == results.fingerprint(one)}
     target.write_text("\n".join(_document(every, mine)) + "\n", encoding="utf-8")
+    if target == TABLE:
+        results.keep(mine)
     counted = Counter(_state(cell, mine) for cell in every)
     print(
         ", ".join(f"{number} {state}" for state, number in sorted(counted.items())), f"of {len(every)} cells: {target}"
@@ -90,8 +95,7 @@ def _totals(every: list[Cell], found: Found) -> Iterator[str]:
     versions = {name: version for one in found.values() for name, version in one["versions"].items()}
     when = sorted(one["when"] for one in found.values())
     commits = sorted({one["commit"] for one in found.values()})
-    seconds = sum(one["seconds"] for one in found.values())
-    yield f"Run from {when[0]} to {when[-1]}, at commit {', '.join(commits)}; {seconds / 60:.0f} minutes of one worker."
+    yield f"Run from {when[0]} to {when[-1]}, at commit {', '.join(commits)}."
     yield f"With {', '.join(f'{name} {version}' for name, version in sorted(versions.items()))}."
     yield "\n`host` of MySQL and MongoDB is a server elsewhere, reached over the network with the tools of this host.\n"
 
@@ -149,4 +153,4 @@ def _short(message: str, limit: int = 420) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "faults.md"))
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else TABLE))

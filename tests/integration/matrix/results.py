@@ -1,7 +1,11 @@
 # Copyright (c) 2026, the day2.ops authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Results of cells, one file each, from which docs/faults.md is written."""
+"""Results of cells, from which docs/faults.md is written.
+
+A run writes a file for each cell. The whole table's are kept in `results.jsonl`, which is committed: a line for
+each cell. So a table can be completed on another machine, and after a change only what it touches is run again.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ import inspect
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,7 @@ from tests.integration.matrix.cells import Cell, cells
 
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = ROOT / ".venv" / "results" / "faults"
+KEPT = Path(__file__).with_name("results.jsonl")
 SHARED = ("case", "power", "subjects", "verdict", "worlds")  # modules of the matrix that every cell uses
 
 
@@ -71,7 +76,7 @@ class Result:
     ended: str = ""  # error | works | killed
     shown: str = ""
     why: str = ""  # it failed
-    seconds: float = 0.0
+    seconds: float | None = None
     sources: str = ""
     commit: str = ""
     when: str = ""
@@ -106,8 +111,19 @@ def recorded(cell: Cell) -> Iterator[Result]:
 
 
 def read() -> dict[str, dict[str, Any]]:
-    """The results that there are, by cell."""
-    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    """The results that there are, by cell: what was kept, and what was run since."""
+    found = {one["cell"]: one for one in map(json.loads, KEPT.read_text(encoding="utf-8").splitlines())}
+    for path in RESULTS.glob("*.json"):
+        one = json.loads(path.read_text(encoding="utf-8"))
+        if path.stem not in found or one["when"] > found[path.stem]["when"]:
+            found[path.stem] = one
+    return found
+
+
+def keep(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Of the cells that there are."""
+    lines = [json.dumps(found[cell.id], ensure_ascii=False) for cell in cells() if cell.id in found]
+    KEPT.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def passed() -> set[str]:
