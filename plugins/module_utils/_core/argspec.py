@@ -114,15 +114,21 @@ def datastores_from(entries: Sequence[Mapping[str, Any]], engines: Mapping[str, 
 
 
 def own_options(
-    name: str, engine: str, given: Mapping[str, Any], engines: Mapping[str, Mapping[str, Any]]
+    name: str,
+    engine: str,
+    given: Mapping[str, Any],
+    engines: Mapping[str, Mapping[str, Any]],
+    kind: str = "datastore",
+    of: str = "engine",
 ) -> dict[str, Any]:
-    """The engine's own options with its defaults filled in; any other option that was given is refused."""
+    """The engine's own options with its defaults filled in; any other option that was given is refused. `kind` and
+    `of` are what messages call the two."""
     spec = engines[engine]
     for option, value in given.items():
         if value is not None and option not in spec:
             near = difflib.get_close_matches(option, spec, 1)
             raise Refused(
-                f'datastore "{name}": {option} is not an option of engine {engine}',
+                f'{kind} "{name}": {option} is not an option of {of} {engine}',
                 hint=f"Did you mean {near[0]}?" if near else f"Its options are {', '.join(sorted(spec))}.",
             )
     options = {}
@@ -131,7 +137,7 @@ def own_options(
         if value is None:
             value = rules.get("default")
         if value is None and rules.get("required"):
-            raise Refused(f'datastore "{name}": engine {engine} needs the option {option}')
+            raise Refused(f'{kind} "{name}": {of} {engine} needs the option {option}')
         options[option] = value
     return options
 

@@ -107,6 +107,9 @@ class Container(Listed):
     published: tuple[Published, ...]
     extra_hosts: Mapping[str, str]
     tmpfs: tuple[str, ...]
+    restarts: int = 0  # by its restart policy, since it was made
+    out_of_memory: bool = False  # its last end
+    log: str = ""  # the file of its output on the host; "" where the logging driver has none
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -191,6 +194,9 @@ def parse(inspected: Mapping[str, Any]) -> Container:
         published=tuple(_published(settings.get("Ports") or {})),
         extra_hosts=dict(_host(entry) for entry in host.get("ExtraHosts") or []),
         tmpfs=tuple(host.get("Tmpfs") or {}),
+        restarts=int(inspected.get("RestartCount") or 0),
+        out_of_memory=bool(state.get("OOMKilled")),
+        log=inspected.get("LogPath") or "",
     )
 
 

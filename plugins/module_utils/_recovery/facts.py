@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .._core import clock, io
+from .._core import prometheus as prometheus_text
 from .._core.errors import Refused
 from .._core.model import Json
 from .._store.catalogue import Catalogue, Entry
@@ -150,15 +151,7 @@ def _lines(facts: Json) -> Iterator[str]:
 
 
 def _metric(name: str, text: str, samples: Sequence[tuple[Mapping[str, str], Any]]) -> Iterator[str]:
-    yield f"# HELP day2_backup_{name} {text}"
-    yield f"# TYPE day2_backup_{name} gauge"
-    for labels, value in samples:
-        inner = ",".join(f'{label}="{_escaped(given)}"' for label, given in labels.items())
-        yield f"day2_backup_{name}{{{inner}}} {value}"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return prometheus_text.gauge(f"day2_backup_{name}", text, samples)
 
 
 def _unix(moment: datetime.datetime) -> int:
