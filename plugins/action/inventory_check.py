@@ -37,6 +37,12 @@ KNOWN = frozenset(
         "day2_datastores",
         "day2_env_files",
         "day2_health",
+        "day2_health_allow_unknown",
+        "day2_health_fail_on",
+        "day2_health_json_file",
+        "day2_health_junit_file",
+        "day2_health_markdown_file",
+        "day2_health_prometheus_file",
         "day2_instance",
         "day2_json_file",
         "day2_migration",
@@ -66,7 +72,7 @@ KNOWN = frozenset(
 )
 # What the roles publish for a workflow (set_stats) comes back as an extra variable in its next job,
 # alone and with the application and instance behind it.
-PUBLISHED = re.compile(r"^day2_(backup|verified|restored)_id(_|$)")
+PUBLISHED = re.compile(r"^day2_((backup|verified|restored)_id|health_status)(_|$)")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ author:
   - The day2.ops authors (@day2-ops)
 description:
   - Looks at an application from its host, with checks that run in parallel and change nothing that they look at.
-  - Without O(checks) everything that is described is checked, each server among O(datastores), the containers of O(project), O(units),
+  - Without O(checks), or with O(defaults), everything that is described is checked, each server among O(datastores), the containers of O(project), O(units),
     the backups in O(repository), O(env_files), and the host with the file systems of all of them.
   - What a check finds is V(ok), V(warn), V(crit), V(unknown) (it could not be found out) or V(skipped). The whole is the worst of them.
     From good to bad the order is V(ok), V(warn), V(unknown), V(crit).
@@ -303,6 +303,12 @@ options:
           - (containers) Containers by name, or C(PROJECT/SERVICE).
         type: list
         elements: str
+      covered:
+        description:
+          - (containers) Services or containers without a check of their own whose work another check covers, for example a request that
+            goes through them. Without this, one that serves none of O(datastores) is V(unknown).
+        type: list
+        elements: str
       restarts_warn:
         description:
           - (containers, systemd) Restarts since the last run, by default V(1).
@@ -557,6 +563,11 @@ options:
         description:
           - (logs) The lines that hold this are shown, up to twenty.
         type: str
+  defaults:
+    description:
+      - Whether everything that is described is checked, besides O(checks). One of O(checks) with the same id takes its place.
+      - By default only where O(checks) is empty.
+    type: bool
   budget:
     description:
       - Seconds for all checks together. What has not ended by then is V(unknown).
@@ -735,6 +746,7 @@ def main() -> None:
             **argspec.COPY_REPOSITORY,
             **argspec.RUNTIME,
             "checks": {"type": "list", "elements": "dict", "default": [], "options": check.spec()},
+            "defaults": {"type": "bool"},
             "budget": {"type": "float", "default": 60},
             "fail_on": {"type": "str", "choices": ["crit", "warn", "never"], "default": "crit"},
             "allow_unknown": {"type": "bool", "default": False},

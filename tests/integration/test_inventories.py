@@ -52,6 +52,12 @@ def back_up_damage_and_restore(system: StandIn, *others: StandIn, **target: str)
     system.play("backup", **target)
     system.play("verify", **target)
 
+    well = system.play("health", **target)
+    assert " is ok: " in well or " is warn: " in well
+    with system.database_down():
+        broken = system.play("health", fails=True, **target)
+        assert "main: crit: " in broken
+
     use(system, "too late")
     system.delete_first()
     system.harm()

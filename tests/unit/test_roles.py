@@ -36,6 +36,7 @@ NOT_BOUND = {
         }
         for role in ("backup", "verify")
     },
+    ("health", "health_check"): {"lock_token": "it changes nothing"},
     ("backup", "backup_retention"): {"release": "a hold is ended by whoever asked for it, not by every backup"},
 }
 

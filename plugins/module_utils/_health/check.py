@@ -52,7 +52,7 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
     with at(f"health of {context.app.key}", stage="preflight", untouched="Nothing was checked."):
         scene = _scene(context, params)
         files = {option: path for option in FILES if (path := facts.checked(params[option], option))}
-        checks = checks_from(params["checks"]) or [_check(one) for one in defaults.derived(scene)]
+        checks = checks_from([*params["checks"], *_derived(scene, params)])
         if not checks:
             raise Refused("there is nothing to check", hint="Give checks, or describe the application.")
     known = history.History(context.home / history.FILENAME)
@@ -73,6 +73,14 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
     result["nagios"] = outputs.nagios(health)
     why = report.failure(context.app, results, params["fail_on"], params["allow_unknown"])
     return {**result, "failed": True, "msg": why} if why else result
+
+
+def _derived(scene: Scene, params: Mapping[str, Any]) -> list[Options]:
+    """What is checked besides what is named; an id that is named replaces it."""
+    wanted = not params["checks"] if params["defaults"] is None else params["defaults"]
+    named = {entry.get("id") or entry["group"] for entry in params["checks"]}
+    found = defaults.derived(scene) if wanted else ()
+    return [entry for entry in found if (entry.get("id") or entry["group"]) not in named]
 
 
 def _scene(context: Context, params: Mapping[str, Any]) -> Scene:

@@ -129,7 +129,7 @@ def _one_line(text: str) -> str:
 def _performance(check: Json) -> str:
     unit = check["unit"] if check["unit"] in ("s", "%", "B") else ""
     limits = [check["thresholds"][name] for name in ("warn", "crit")]
-    label = check["id"].replace("'", "").replace("=", "_")
+    label = check["id"].replace("'", "").replace("=", "_").replace("|", "_")
     return f"'{label}'={check['value']}{unit};" + ";".join("" if one is None else f"{one:g}" for one in limits)
 
 

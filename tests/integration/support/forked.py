@@ -28,6 +28,7 @@ from ansible_collections.day2.ops.plugins.modules import (
     backup_repository,
     backup_retention,
     backup_verify,
+    health_check,
     operation_info,
     restore,
 )
@@ -45,6 +46,7 @@ MAIN = {
         backup_repository,
         backup_retention,
         backup_verify,
+        health_check,
         operation_info,
         restore,
     )

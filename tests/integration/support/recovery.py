@@ -168,7 +168,7 @@ class World:
                 "environment": self.environment,
             },
         }
-        if module in ("backup", "backup_verify", "restore"):
+        if module in ("backup", "backup_verify", "health_check", "restore"):
             arguments["datastores"] = self.datastores()
         if module in ("app_lock", "operation_info"):
             del arguments["repository"]

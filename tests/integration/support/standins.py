@@ -58,6 +58,12 @@ class StandIn:
         """Change rows and remove an object and a file, behind the application's back."""
         raise NotImplementedError
 
+    @contextlib.contextmanager
+    def database_down(self) -> Iterator[None]:
+        """What holds its rows is away meanwhile."""
+        raise NotImplementedError
+        yield
+
     # What an operator gives -------------------------------------------------------------------------
     def variables(self) -> dict[str, Any]:
         """Extra variables: what the inventory says to change, and the vault."""
@@ -71,8 +77,8 @@ class StandIn:
             "ansible_python_interpreter": sys.executable,
         }
 
-    def play(self, playbook: str, **more: Any) -> str:
-        """A playbook of the collection with the inventory of this system; its screen."""
+    def play(self, playbook: str, fails: bool = False, **more: Any) -> str:
+        """A playbook of the collection with the inventory of this system; its screen. `fails`: it must."""
         given = json.loads(subprocess.check_output(self._ansible("inventory", "--list"), env=self._environment()))
         hosts = {name: self.host() for name in given["_meta"]["hostvars"]}
         overlay = self.base / "addresses.yml"
@@ -82,7 +88,7 @@ class StandIn:
         variables.write_text(json.dumps({**self.variables(), **more}))
         argv = self._ansible("playbook", "-i", str(overlay), f"day2.ops.{playbook}", "-e", f"@{variables}")
         done = subprocess.run(argv, env=self._environment(), cwd=self.base, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        assert (done.returncode != 0) == fails, done.stdout[-6000:] + done.stderr[-2000:]
         return done.stdout
 
     def _ansible(self, tool: str, *words: str) -> list[str]:
@@ -147,6 +153,7 @@ class Composed(StandIn):
     """On this machine's engine, as a project with a name of its own. `web`: the service that users reach."""
 
     web: ClassVar[tuple[str, int]]
+    holder: ClassVar[str]  # the service that holds its rows
 
     def __post_init__(self) -> None:
         self.project = ComposeProject(f"day2t-{self.name}-{secrets.token_hex(3)}", self.base / self.name)
@@ -174,10 +181,20 @@ class Composed(StandIn):
         return {
             f"{self.name}_directory": str(self.project.directory),
             f"{self.name}_project": self.project.name,
+            f"{self.name}_url": f"http://{self.address}",
             "day2_state_dir": str(self.base / "state"),
             "day2_repository_location": str(self.base / "repository"),
             **self.vault,
         }
+
+    @contextlib.contextmanager
+    def database_down(self) -> Iterator[None]:
+        docker("stop", "-t", "5", self.project.container(self.holder))
+        try:
+            yield
+        finally:
+            docker("start", self.project.container(self.holder))
+            wait_until(self.healthy, f"{self.name} is healthy again")
 
     @property
     def address(self) -> str:
@@ -194,6 +211,7 @@ class Composed(StandIn):
 class Booking(Composed):
     name, path, health = "booking", "/api/v1/items", "/api/v1/health"
     web = ("frontend", 80)
+    holder = "db"
     caches = True
 
     def settings(self) -> Mapping[str, str]:
@@ -228,6 +246,7 @@ class Booking(Composed):
 class Station(Composed):
     name, path, health = "station", "/api/items", "/health"
     web = ("frontend", 80)
+    holder = "mysql"
     caches = True
 
     def settings(self) -> Mapping[str, str]:
@@ -257,6 +276,7 @@ class Station(Composed):
 class Storefront(Composed):
     name, path, health = "storefront", "/api/items", "/api/health"
     web = ("web", 3000)
+    holder = "mongo"
     caches = True
 
     def settings(self) -> Mapping[str, str]:
@@ -289,6 +309,7 @@ class Storefront(Composed):
 class Coach(Composed):
     name, path, health = "coach", "/api/items", "/health"
     web = ("proxy", 80)
+    holder = "backend"
 
     def settings(self) -> Mapping[str, str]:
         return {"JWT_SECRET": secrets.token_hex(12)}
@@ -359,6 +380,7 @@ class Garage(StandIn):
             self.run("install", "-d", "-o", "garage", home, f"{home}/uploads", f"{home}/instance")
             settings = f"DATABASE_URL={database}\nUPLOADS={home}/uploads\nSECRET_KEY={secrets.token_hex(12)}\n"
             self._write(f"/etc/garage/.env.{stage}", settings)
+            self.run("chmod", "600", f"/etc/garage/.env.{stage}")
             self._write(f"{home}/app.py", (STANDINS / "garage" / "app.py").read_text())
             unit = "garage.service" if stage == "production" else f"garage-{stage}.service"
             self._write(f"/etc/systemd/system/{unit}", (STANDINS / "garage" / unit).read_text())
@@ -380,6 +402,22 @@ class Garage(StandIn):
 
     def remove(self) -> None:
         docker("rm", "-f", "-v", self.machine, check=False)
+
+    @contextlib.contextmanager
+    def database_down(self) -> Iterator[None]:
+        """Of SQLite: its file is away, and with it what the unit had open."""
+        file = "/srv/garage/development/instance/garage.db"
+        unit = "postgresql" if self.stage == "production" else "garage-development"
+        self.run("systemctl", "stop", unit)
+        if self.stage == "development":
+            self.run("mv", file, f"{file}.away")
+        try:
+            yield
+        finally:
+            if self.stage == "development":
+                self.run("mv", f"{file}.away", file)
+            self.run("systemctl", "start", unit)
+            wait_until(self.healthy, "garage is healthy again")
 
     def host(self) -> dict[str, Any]:
         return {

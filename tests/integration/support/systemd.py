@@ -68,7 +68,7 @@ def systemd_host() -> Iterator[SystemdHost]:
         docker("run", "-d", "--name", name, *rights, *places, *control, IMAGE)
         host = SystemdHost(name)
         docker("exec", name, "mkdir", "-p", _TARGET)
-        for room in ("_core", "_platform"):
+        for room in ("_core", "_platform", "_engines", "_store", "_recovery", "_health"):
             docker("cp", str(MODULE_UTILS / room), f"{name}:{_TARGET}/{room}")
         wait_until(
             lambda: host.run("systemctl", "is-system-running", check=False) in ("running", "degraded"),

@@ -6,13 +6,13 @@
 
 Of five real applications none had a container check that fails when its database is down. So a healthy container is
 said to be that and no more; one without a health check is unknown, unless it serves a datastore that is described,
-which has a check of its own.
+which has a check of its own, or the operator says that another check covers it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Optional
 
 from ..._core.sizes import readable
@@ -20,7 +20,7 @@ from ..._platform import compose
 from ..._platform.containers import Container
 from ..._platform.docker import Docker
 from .. import thresholds
-from ..model import CRIT, OK, UNKNOWN, WARN, Finding
+from ..model import CRIT, OK, SKIPPED, UNKNOWN, WARN, Finding
 from ..probe import Group, Options, Probe
 
 
@@ -58,7 +58,7 @@ def _container(
     yield state
     if state.status == OK and container.running:
         datastore = served.get(container.reference) or served.get(container.name)
-        yield _health(container, name, datastore)
+        yield _health(container, name, datastore, {container.service, container.name} & set(options["covered"]))
         yield from _memory(options, docker, container, name)
     if container.out_of_memory:
         yield Finding(CRIT, f"{name} was ended for want of memory (OOM)", part=f"{name} memory")
@@ -78,7 +78,7 @@ def _state(container: Container, name: str) -> Finding:
     return Finding(CRIT, f"{name} is {state}", state, part=name)
 
 
-def _health(container: Container, name: str, datastore: Optional[str]) -> Finding:
+def _health(container: Container, name: str, datastore: Optional[str], covered: Collection[str]) -> Finding:
     part = f"{name} health"
     if container.health == "healthy":
         return Finding(OK, f"{name} is healthy by its own check", part=part)
@@ -88,6 +88,8 @@ def _health(container: Container, name: str, datastore: Optional[str]) -> Findin
         return Finding(WARN, f"{name} is starting: its own check has not passed yet", part=part)
     if datastore:
         return Finding(OK, f'{name} has no check of its own; it serves the datastore "{datastore}"', part=part)
+    if covered:
+        return Finding(SKIPPED, f"{name} has no check of its own; another check here covers it (covered)", part=part)
     return Finding(
         UNKNOWN, f"{name} has no check of its own (healthcheck): whether it works is asked by nobody here", part=part
     )
@@ -141,6 +143,7 @@ GROUP = Group(
     {
         "project": {"type": "str"},
         "containers": {"type": "list", "elements": "str", "default": []},
+        "covered": {"type": "list", "elements": "str", "default": []},
         "restarts_warn": {"type": "float", "default": 1.0},
         "restarts_crit": {"type": "float", "default": 3.0},
         "memory_warn": {"type": "float", "default": 85.0},
