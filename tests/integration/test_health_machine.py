@@ -179,7 +179,7 @@ def test_how_soon_a_disk_is_full(tmp_path: Path) -> None:
         (disk / "more").write_bytes(bytes(10 << 20))
         path = tmp_path / "looked-production" / "health.json"
         document = json.loads(path.read_text())
-        document["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 600))
+        document["memory"]["host"]["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 600))
         path.write_text(json.dumps(document))
         found = look(tmp_path, wanted)
         found.is_crit(f"host/full {disk}", "is full in 2 hours")
@@ -349,7 +349,7 @@ def _findings(host: SystemdHost, units: list[str]) -> dict[str, dict[str, Any]]:
         known = history.History(context.home / "health.json")
         options = {{name: rule.get("default") for name, rule in group.GROUP.options.items()}}
         options["units"] = {units!r}
-        probe = Probe(Scene(context, Application(), {{}}), 10.0, known.remembered("s"), known.elapsed)
+        probe = Probe(Scene(context, Application(), {{}}), 10.0, *known.remembered("s"))
         found = list(group.look(options, probe))
         known.remember("s", probe.memory)
         known.believe("s", found[0], 1)
@@ -433,7 +433,7 @@ def test_how_old_a_secret_is(tmp_path: Path) -> None:
     text = state.read_text()
     assert "s3cret" not in text
     document = json.loads(text)
-    for one in document["memory"]["secrets"]["seen"].values():
+    for one in document["memory"]["secrets"]["values"]["seen"].values():
         one["since"] = "2026-01-01T00:00:00Z"
     state.write_text(json.dumps(document))
     env.write_text("DB_PASSWORD=s3cret-of-ours\nAPI_KEY=a-new-one\n")

@@ -148,7 +148,7 @@ def _backdate(world: World, seconds: int) -> None:
     path = world.home / "health.json"
     document = json.loads(path.read_text())
     moment = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(seconds=seconds)
-    document["when"] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    document["memory"]["main"]["when"] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
     path.write_text(json.dumps(document))
 
 

@@ -15,7 +15,7 @@ declare -A GROUPS_OF=(
   [lint]="shellcheck"
   [docker]="docker.io iptables mmdebstrap xz-utils"
   [servers]="mariadb-server mariadb-client postgresql sqlite3 redis-server redis-tools"
-  [tools]="restic rclone apache2-utils openssh-client iproute2 acl attr rsync curl procps util-linux"
+  [tools]="restic rclone apache2-utils bind9-dnsutils openssl openssh-client iproute2 acl attr rsync curl procps util-linux"
   [bench]="mydumper gzip"
 )
 declare -A COMMAND_OF=(

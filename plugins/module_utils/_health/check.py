@@ -58,7 +58,8 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
     known = history.History(context.home / history.FILENAME)
 
     def probe(check: Check) -> Probe:
-        return Probe(scene, check.timeout, known.remembered(check.id), known.elapsed)
+        before, elapsed = known.remembered(check.id)
+        return Probe(scene, check.timeout, before, elapsed)
 
     outcomes = run(checks, probe, params["budget"])
     results = [result for outcome in outcomes for result in _believed(outcome, known)]

@@ -4,12 +4,14 @@
 # Private to the collection day2.ops: not for use from outside it.
 """What is known of the runs before: since when a status holds, how often it was bad, what a check remembered.
 
-It is in `health.json` of the application's directory, 0600. Lost, it begins anew.
+It is in `health.json` of the application's directory, 0600. Lost, it begins anew. A run adds what it has seen: other runs may have
+other checks.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from pathlib import Path
 from typing import Any, Optional
 
@@ -19,6 +21,7 @@ from .._core.model import Json
 from .model import Finding, is_good
 
 FILENAME = "health.json"
+KEPT = datetime.timedelta(days=30)  # so long what no run sees any more is known
 
 
 class History:
@@ -27,25 +30,19 @@ class History:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.now = clock.now()
-        try:
-            document = io.read_json(path) or {}
-        except OpsError:  # damaged: begin anew
-            document = {}
-        self._results: dict[str, Json] = dict(document.get("results") or {})
-        self._memory: dict[str, Json] = dict(document.get("memory") or {})
-        self._when = str(document.get("when") or "")
+        self._results, self._memory = _read(path)
         self._seen: dict[str, Json] = {}
+        self._remembered: dict[str, Json] = {}
 
-    @property
-    def elapsed(self) -> Optional[float]:
-        """Seconds since the last run; None where there was none."""
-        return (self.now - clock.from_text(self._when)).total_seconds() if self._when else None
+    def remembered(self, check: str) -> tuple[Json, Optional[float]]:
+        """What a check remembered in its last run, and the seconds since then."""
+        known = self._memory.get(check)
+        if not known:
+            return {}, None
+        return dict(known["values"]), (self.now - clock.from_text(known["when"])).total_seconds()
 
-    def remembered(self, check: str) -> Json:
-        return dict(self._memory.get(check) or {})
-
-    def remember(self, check: str, memory: Json) -> None:
-        self._memory[check] = memory
+    def remember(self, check: str, values: Json) -> None:
+        self._remembered[check] = {"when": clock.text(self.now), "values": values}
 
     def believe(self, identifier: str, finding: Finding, failure_threshold: int) -> tuple[Finding, str]:
         """The finding as it counts, and since when: a bad one only after so many bad runs in a row."""
@@ -55,14 +52,26 @@ class History:
             known = str(before.get("status") or "ok")
             message = f"{finding.message} ({finding.status} in {failures} of {failure_threshold} runs that it takes)"
             finding = dataclasses.replace(finding, status=known, message=message)
+        now = clock.text(self.now)
         since = before.get("since") if before.get("status") == finding.status else None
-        seen = {"status": finding.status, "since": since or clock.text(self.now), "failures": failures}
+        seen = {"status": finding.status, "since": since or now, "failures": failures, "when": now}
         self._seen[identifier] = seen
         return finding, str(seen["since"])
 
     def save(self) -> None:
-        """Only what was seen in this run: what is checked no more is forgotten."""
-        checks = {identifier.split("/", 1)[0] for identifier in self._seen}
-        memory: dict[str, Any] = {check: kept for check, kept in self._memory.items() if check in checks}
+        results, memory = _read(self.path)  # another run may have ended meanwhile
+        results.update(self._seen)
+        memory.update(self._remembered)
         io.private_directory(self.path.parent)
-        io.write_json(self.path, {"when": clock.text(self.now), "results": self._seen, "memory": memory})
+        io.write_json(self.path, {"results": self._young(results), "memory": self._young(memory)})
+
+    def _young(self, known: dict[str, Json]) -> dict[str, Json]:
+        return {name: one for name, one in known.items() if self.now - clock.from_text(one["when"]) < KEPT}
+
+
+def _read(path: Path) -> tuple[dict[str, Json], dict[str, Json]]:
+    try:
+        document: Any = io.read_json(path) or {}
+        return dict(document.get("results") or {}), dict(document.get("memory") or {})
+    except (OpsError, AttributeError, TypeError, ValueError):  # damaged: begin anew
+        return {}, {}

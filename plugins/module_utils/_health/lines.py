@@ -31,14 +31,10 @@ def of_unit(unit: str, since: datetime.datetime, timeout: float) -> list[str]:
         raise Unavailable(f"the journal of {unit} cannot be read ({error.stderr_tail or error.what})") from None
 
 
-def of_container(name: str, since: datetime.datetime, timeout: float) -> list[str]:
+def of_container(name: str, since: datetime.datetime) -> list[str]:
     with Docker() as docker:
         identifier = docker.find(name, stopped_too=True).id
-    argv = ("docker", "logs", f"--since={clock.text(since)}", identifier)
-    done = run(Command(argv), timeout=timeout, ok=range(256))
-    if done.rc != 0:
-        raise Unavailable(f"the log of {name} cannot be read ({done.stderr_tail[-200:]})")
-    return [*done.text.splitlines(), *done.stderr_tail.splitlines()]
+        return docker.logs(identifier, since).splitlines()
 
 
 def of_file(path: Path, since: datetime.datetime) -> list[str]:

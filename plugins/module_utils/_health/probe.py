@@ -55,10 +55,11 @@ class Group:
     """A kind of check: its options (an argument spec, with defaults) and how it looks.
 
     `look` raises an `OpsError` where it cannot find out: that is `unknown`. `needs` names the options of which one must
-    be given, where there are such.
+    be given, where there are such. `longest`: seconds that one try may take, of the options and the timeout.
     """
 
     name: str
     options: Spec
     look: Look
     needs: tuple[str, ...] = ()
+    longest: Callable[[Options, float], float] = lambda options, timeout: timeout

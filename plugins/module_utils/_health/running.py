@@ -23,6 +23,7 @@ from .model import CRIT, UNKNOWN, Finding, is_good, worst
 from .probe import Group, Options, Probe
 
 AT_ONCE = 16
+GRACE = 1.0  # seconds more than a check's own time: what it says of it is more than what can be said here
 
 # What every check may have, whatever its group.
 COMMON: Spec = {
@@ -77,7 +78,7 @@ class _Running:
     def __init__(self, check: Check, probe: Probe, turns: threading.BoundedSemaphore) -> None:
         self._check, self._probe, self._turns = check, probe, turns
         self._outcome = Outcome(check)
-        self._begun = threading.Event()
+        self._begun, self._since = threading.Event(), 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -88,7 +89,7 @@ class _Running:
         check = self._check
         self._begun.wait(max(0.0, deadline - time.monotonic()))
         longest = _longest(check)
-        self._thread.join(max(0.0, min(deadline - time.monotonic(), longest)))
+        self._thread.join(max(0.0, min(deadline, self._since + longest + GRACE) - time.monotonic()))
         if not self._thread.is_alive():
             return self._outcome
         if time.monotonic() >= deadline:
@@ -99,8 +100,8 @@ class _Running:
 
     def _run(self) -> None:
         with self._turns:
+            self._since = begun = time.monotonic()
             self._begun.set()
-            begun = time.monotonic()
             findings = self._until_settled()
             done = self._outcome
             done.findings, done.memory = findings, self._probe.memory
@@ -130,7 +131,7 @@ class _Running:
 def _longest(check: Check) -> float:
     """Seconds that a check may take with all its tries."""
     tries = check.success_threshold + check.retries
-    return tries * check.timeout + (tries - 1) * check.retry_delay
+    return tries * check.group.longest(check.options, check.timeout) + (tries - 1) * check.retry_delay
 
 
 def _look(check: Check, probe: Probe) -> Sequence[Finding]:

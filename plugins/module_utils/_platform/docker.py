@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import difflib
 import importlib.util
 import os
@@ -156,6 +157,12 @@ class Docker:
                 )
                 return int(memory["usage"]) - int(cache), int(memory["limit"])
         return None
+
+    def logs(self, identifier: str, since: datetime.datetime) -> str:
+        """What a container has written since then, to either of its outputs."""
+        with self._errors():
+            content: bytes = self.client.api.logs(identifier, stdout=True, stderr=True, since=int(since.timestamp()))
+        return content.decode(errors="replace")
 
     def image_id(self, name: str) -> str:
         """What a name stands for now; "" where there is no such image."""

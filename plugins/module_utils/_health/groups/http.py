@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from ..._core.errors import Refused
 from ..._core.sizes import readable
 from .. import percentiles, thresholds, web
 from ..jsonpath import Missing, complaint, value_at
@@ -25,6 +26,8 @@ from ..web import Answer, Request, Unanswered
 
 
 def look(options: Options, probe: Probe) -> Iterator[Finding]:
+    if not options["url"].startswith(("http://", "https://")):
+        raise Refused(f"{options['url']!r} is no URL of HTTP")
     request = _request(options)
     seconds: list[float] = []
     try:
@@ -157,4 +160,5 @@ GROUP = Group(
         "latency_crit": {"type": "float", "default": 2.0},
     },
     look,
+    longest=lambda options, timeout: max(1, options["samples"]) * (timeout + options["sample_delay"]),
 )

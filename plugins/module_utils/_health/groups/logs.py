@@ -43,7 +43,7 @@ def _lines(options: Options, probe: Probe) -> Sequence[str]:
     if options["unit"]:
         return lines.of_unit(options["unit"], since, probe.timeout)
     if options["container"]:
-        return lines.of_container(options["container"], since, probe.timeout)
+        return lines.of_container(options["container"], since)
     return lines.of_file(Path(options["path"]), since)
 
 

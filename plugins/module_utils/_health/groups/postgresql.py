@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from ..._core.errors import OpsError
@@ -66,6 +67,8 @@ def _write(database: Database) -> Finding:
         database.run("INSERT INTO pg_temp.day2_health_probe VALUES (1)")
         database.run("ROLLBACK")
     except OpsError as error:
+        with contextlib.suppress(OpsError):
+            database.run("ROLLBACK")
         if getattr(error, "sqlstate", "") == "42501":
             return Finding(SKIPPED, "the user may not make temporary tables, so no write was tried", part="write")
         return Finding(CRIT, f"a write fails: {error.what}", part="write")
