@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 from ..._core.errors import OpsError, Unavailable
@@ -19,12 +20,14 @@ from ..probe import Group, Options, Probe
 def look(options: Options, probe: Probe) -> Iterator[Finding]:
     place = HostPlace(probe.scene.context, options["run_as"])
     command = place.command(options["argv"], options["environment"])
+    begun = time.monotonic()
     try:
         done = run(command, timeout=probe.timeout, ok=range(256))
     except Unavailable:
         raise  # the program is not there: nothing is known
     except OpsError as error:
-        yield Finding(CRIT, error.what)
+        late = time.monotonic() - begun >= probe.timeout
+        yield Finding(CRIT, f"{options['argv'][0]} did not end within {probe.timeout:g} s" if late else error.what)
         return
     said = (done.text or done.stderr_tail).strip()
     first = next(iter(said.splitlines()), "no output")[:200]

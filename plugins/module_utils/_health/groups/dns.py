@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator, Sequence
 
+from ..._core.errors import Refused
 from ..._core.process import Command, run
 from ..model import CRIT, OK, Finding
 from ..probe import Group, Options, Probe
@@ -32,11 +34,13 @@ def _resolve(options: Options, resolver: str | None, timeout: float) -> Sequence
         except OSError as error:
             return str(error.strerror or error)
         return sorted({str(one[4][0]) for one in found})
+    if not re.match(r"^[A-Za-z0-9_*]", name):  # dig takes no `--`
+        raise Refused(f"{name!r} is no name")
     argv = ["dig", "+short", f"+time={max(1, int(timeout / 2))}", "+tries=1"]
     if resolver:
         address, _separator, port = resolver.partition("#")
         argv += [f"@{address}", *(["-p", port] if port else [])]
-    done = run(Command((*argv, kind, "--", name)), timeout=timeout + 5, ok=range(256))
+    done = run(Command((*argv, name, kind)), timeout=timeout + 5, ok=range(256))
     lines = [line.strip() for line in done.text.splitlines() if line.strip()]
     if done.rc != 0 or any(line.startswith(";;") for line in lines):
         return next(iter(lines), f"dig ended with {done.rc}").lstrip("; ")

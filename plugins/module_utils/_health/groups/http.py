@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote_plus
 
 from ..._core.errors import Refused
 from ..._core.sizes import readable
@@ -24,10 +25,14 @@ from ..model import CRIT, OK, Finding
 from ..probe import Group, Options, Probe
 from ..web import Answer, Request, Unanswered
 
+_PASSWORD = re.compile(r'"?(\w*(?:pass|secret|token|key|pwd)\w*)"?\s*[:=]\s*"?([^"&,}\s]{4,})', re.I)
+
 
 def look(options: Options, probe: Probe) -> Iterator[Finding]:
     if not options["url"].startswith(("http://", "https://")):
         raise Refused(f"{options['url']!r} is no URL of HTTP")
+    for secret in _secrets_in(options["body"] or ""):
+        probe.scene.context.secrets.add(secret)
     request = _request(options)
     seconds: list[float] = []
     try:
@@ -65,6 +70,13 @@ def _request(options: Options) -> Request:
         validate_certs=options["validate_certs"],
         follow=options["follow_redirects"] and options["redirect"] is None,
     )
+
+
+def _secrets_in(body: str) -> Iterator[str]:
+    """Passwords in what is sent, as JSON or a form: a server may say them again."""
+    for _name, value in _PASSWORD.findall(body):
+        yield value
+        yield unquote_plus(value)
 
 
 def _complaints(options: Options, answer: Answer) -> Iterator[str]:
