@@ -51,7 +51,10 @@ def engine_of(options: Options, probe: Probe, kind: Any) -> Any:
         given["connect_retries"] = 0
     if given:
         ways = ("password", "password_variable", "password_url")
-        without = dict.fromkeys(ways) if any(way in given for way in ways) else {}
+        without: dict[str, Any] = dict.fromkeys(ways) if any(way in given for way in ways) else {}
+        if any(way in given for way in ways) and store.options.get("run_as"):
+            # Who is told by his system user on a socket is not asked for a password there.
+            without.update(run_as=None, socket=None)
         laid = {**store.options, **without, **given}
         laid = {key: value for key, value in laid.items() if key in kind.OPTIONS}
         own = argspec.own_options(name, store.engine, laid, setup.ENGINES)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..._core import drivers
 from ..._core.errors import OpsError
 from ..._core.sizes import readable
 from ..._engines.redis import Redis
-from ..._engines.redis.connection import Missing, connected
+from ..._engines.redis.connection import connected
 from .. import servers, thresholds
 from ..model import CRIT, OK, SKIPPED, WARN, Finding
 from ..probe import Group, Options, Probe
@@ -30,7 +31,7 @@ def look(options: Options, probe: Probe) -> Iterator[Finding]:
                 yield _write(client, f"day2:health:{probe.scene.context.run_id}")
             try:
                 info = client.info("everything")
-            except (Missing, OpsError):
+            except _errors().NoPermissionError:
                 yield Finding(SKIPPED, "the user may not ask INFO, so no more is known", part="info")
                 return
             yield from _memory(options, info, engine.datastore.content == "cache")
@@ -57,8 +58,6 @@ def _write(client: Any, key: str) -> Finding:
 
 
 def _errors() -> Any:
-    from ..._core import drivers
-
     return drivers.redis().exceptions
 
 
