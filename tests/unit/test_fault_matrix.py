@@ -37,6 +37,8 @@ def test_each_fault_that_cannot_happen_says_why_and_each_other_is_a_cell() -> No
 @pytest.fixture
 def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "KEPT", tmp_path / "results.jsonl")
+    results.KEPT.touch()
     return tmp_path / "faults.md"
 
 
@@ -57,6 +59,19 @@ def test_the_table_shows_what_ran_and_says_what_did_not(stored: Path, capsys: py
     assert row.split(" | ")[1:] in (["✔ error", "✘", "not run |"], ["✔ error", "✘", "not run |"])
     assert fourth.fault is not first.fault
     assert "1 failed" in capsys.readouterr().out
+
+
+def test_what_was_kept_counts_until_it_is_run_again(stored: Path) -> None:
+    first, second = EVERY[:2]
+    for cell in (first, second):
+        results.Result(cell.id, True, "works", sources=results.fingerprint(cell), when="2026-01-02").write()
+    results.keep(results.read())
+    for path in results.RESULTS.iterdir():
+        path.unlink()
+    assert results.passed() == {first.id, second.id}
+    results.Result(first.id, False, sources=results.fingerprint(first), when="2026-01-03").write()
+    results.Result(second.id, False, sources=results.fingerprint(second), when="2026-01-01").write()
+    assert results.passed() == {second.id}
 
 
 def test_a_cell_that_fails_leaves_its_reason(stored: Path) -> None:
