@@ -32,7 +32,8 @@ class _Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def client(self) -> Any:
-        return redis.Redis(port=self.port, password=PASSWORD)
+        # DEBUG DIGEST over all keys takes longer than the few seconds that newer drivers wait by default.
+        return redis.Redis(port=self.port, password=PASSWORD, socket_timeout=600)
 
     def start(self) -> None:
         argv = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.home)]

@@ -99,7 +99,7 @@ class HostServer(Server):
         self.start()
 
     def client(self, database: int = 0, **more: Any) -> Any:
-        return redis.Redis(port=self.port, db=database, **{"password": PASSWORD, **more})
+        return redis.Redis(port=self.port, db=database, **{"password": PASSWORD, "socket_timeout": 60, **more})
 
 
 @dataclasses.dataclass
@@ -116,7 +116,7 @@ class ContainerServer(Server):
         return _inspect(self.name, "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
 
     def client(self, database: int = 0, **more: Any) -> Any:
-        return redis.Redis(host=self.address, db=database, **{"password": PASSWORD, **more})
+        return redis.Redis(host=self.address, db=database, **{"password": PASSWORD, "socket_timeout": 60, **more})
 
     def restart(self, signal: str = "TERM") -> None:
         subprocess.run(["docker", "kill", "-s", signal, self.name], check=True, stdout=subprocess.DEVNULL, timeout=60)
