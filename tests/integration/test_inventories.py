@@ -56,7 +56,7 @@ def back_up_damage_and_restore(system: StandIn, *others: StandIn, **target: str)
     assert " is ok: " in well or " is warn: " in well
     with system.database_down():
         broken = system.play("health", fails=True, **target)
-        assert "main: crit: " in broken
+        assert f"{system.witness}: crit: " in broken
 
     use(system, "too late")
     system.delete_first()
