@@ -60,8 +60,8 @@ class _Plain(urllib.request.HTTPHandler):
         super().__init__()
         self._connect_to = connect_to
 
-    def http_open(self, request: urllib.request.Request) -> Any:
-        return self.do_open(functools.partial(_connection, http.client.HTTPConnection, self._connect_to), request)
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(functools.partial(_connection, http.client.HTTPConnection, self._connect_to), req)
 
 
 class _Secure(urllib.request.HTTPSHandler):
@@ -69,9 +69,9 @@ class _Secure(urllib.request.HTTPSHandler):
         super().__init__(context=context)
         self._connect_to, self._trust = connect_to, context
 
-    def https_open(self, request: urllib.request.Request) -> Any:
+    def https_open(self, req: urllib.request.Request) -> Any:
         made = functools.partial(_connection, http.client.HTTPSConnection, self._connect_to, context=self._trust)
-        return self.do_open(made, request)
+        return self.do_open(made, req)
 
 
 def _connection(kind: Any, connect_to: Optional[str], host: str, **options: Any) -> Any:
