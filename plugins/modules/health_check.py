@@ -736,7 +736,7 @@ prometheus:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.day2.ops.plugins.module_utils._core import argspec
 from ansible_collections.day2.ops.plugins.module_utils._core import module as core_module
-from ansible_collections.day2.ops.plugins.module_utils._health import check
+from ansible_collections.day2.ops.plugins.module_utils._health import check, disclosed
 
 
 def main() -> None:
@@ -757,6 +757,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    module.no_log_values.update(disclosed.in_checks(module.params["checks"]))
     core_module.run(module, check.drivers(module.params), lambda context: check.from_params(context, module.params))
 
 

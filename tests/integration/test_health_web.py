@@ -178,6 +178,19 @@ def test_a_login_that_must_be_refused_in_a_certain_way(site: Site, url: str, tmp
     assert "k3y-of-ours" not in json.dumps(broken.outcome.data)
 
 
+def test_what_is_secret_in_an_address_is_not_shown(site: Site, url: str, tmp_path: Path) -> None:
+    site.answers["/x?token=t0ken-in-it"] = lambda request: (
+        200,
+        {},
+        request.headers.get("Authorization", "none").encode(),
+    )
+    address = url.replace("://", "://app:pa55%2Fword@") + "/x?token=t0ken-in-it"
+    found = look(tmp_path, {"group": "http", "url": address, "body_regex": "^Basic YXBwOnBhNTUvd29yZA==$"})
+    found.is_ok("http")
+    shown = json.dumps(found.outcome.data)
+    assert not [one for one in ("pa55", "t0ken-in-it") if one in shown], shown
+
+
 def test_latency_is_that_of_many_answers(site: Site, url: str, tmp_path: Path) -> None:
     site.says("/", body="x")
     many = {"group": "http", "url": f"{url}/", "samples": 20, "sample_delay": 0.0, "latency_warn": 0.02}
@@ -383,6 +396,14 @@ def test_a_program_that_says_no(tmp_path: Path) -> None:
     missing = look(tmp_path, {"group": "command", "argv": ["no-such-program"]})
     assert missing.status("command") == "unknown"
     assert "is not installed" in missing.message("command")
+
+
+def test_a_program_that_never_stops_to_talk(tmp_path: Path) -> None:
+    """Its output is read, and not kept."""
+    endless = {"group": "command", "argv": ["yes"], "timeout": 1}
+    look(tmp_path, endless).is_crit("command", "yes did not end within 1 s")
+    long = {"group": "command", "argv": ["sh", "-c", "head -c 50000000 /dev/zero; echo"]}
+    assert len(look(tmp_path, long).message("command")) < 1000
 
 
 def test_what_a_program_is_given_is_secret(tmp_path: Path) -> None:

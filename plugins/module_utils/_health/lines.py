@@ -24,7 +24,17 @@ _TIMES = ("timestamp", "time", "ts", "@timestamp", "asctime")
 
 
 def of_unit(unit: str, since: datetime.datetime, timeout: float) -> list[str]:
-    argv = ("journalctl", "-q", "-u", unit, "-o", "cat", "--no-pager", f"--since=@{int(since.timestamp())}")
+    name = unit if "." in unit else f"{unit}.service"
+    # By this field, not with -u: that has what systemd says of the unit as well.
+    argv = (
+        "journalctl",
+        "-q",
+        f"_SYSTEMD_UNIT={name}",
+        "-o",
+        "cat",
+        "--no-pager",
+        f"--since=@{int(since.timestamp())}",
+    )
     try:
         return run(Command(argv), timeout=timeout).text.splitlines()
     except OpsError as error:

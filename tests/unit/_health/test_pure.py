@@ -17,6 +17,7 @@ from ansible_collections.day2.ops.plugins.module_utils._core.model import App
 from ansible_collections.day2.ops.plugins.module_utils._health import (
     certificates,
     check,
+    disclosed,
     jsonpath,
     lines,
     model,
@@ -143,6 +144,21 @@ def test_a_certificate_as_openssl_prints_it() -> None:
     assert found.names == ("shop.example.org", "www.shop.example.org", "192.0.2.1")
     assert found.lifetime == datetime.timedelta(days=70)
     assert (found.serial, found.issuer) == ("04AB", "CN=R11,O=Let's Encrypt,C=US")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"url": "https://u:p4ss%20word@h/"}, {"p4ss%20word", "p4ss word"}),
+        ({"url": "https://h/?api_key=abcd&page=2"}, {"abcd"}),
+        ({"body": '{"user": "me", "Password": "s3cret"}'}, {"s3cret"}),
+        ({"body": "user=me&password=s3%2Bcret"}, {"s3%2Bcret", "s3+cret"}),
+        ({"url": "https://[h/", "body": None}, set()),
+        ({"group": "host"}, set()),
+    ],
+)
+def test_secrets_in_what_is_asked(given: dict[str, Any], found: set[str]) -> None:
+    assert disclosed.in_checks([given]) == found
 
 
 def entry(number: int, hours: float, size: int, proof: float | None = None) -> Any:

@@ -7,37 +7,52 @@
 from __future__ import annotations
 
 import re
+import signal
+import threading
 import time
 from collections.abc import Iterator
 
-from ..._core.errors import OpsError, Unavailable
 from ..._core.place import HostPlace
-from ..._core.process import run
+from ..._core.process import Child
 from ..model import CRIT, OK, Finding
 from ..probe import Group, Options, Probe
+
+KEPT = 1 << 20  # bytes of output
 
 
 def look(options: Options, probe: Probe) -> Iterator[Finding]:
     place = HostPlace(probe.scene.context, options["run_as"])
-    command = place.command(options["argv"], options["environment"])
+    child = place.spawn(options["argv"], env=options["environment"])
+    timer = threading.Timer(probe.timeout, child.signal, args=(signal.SIGKILL,))
+    timer.daemon = True
+    timer.start()
     begun = time.monotonic()
     try:
-        done = run(command, timeout=probe.timeout, ok=range(256))
-    except Unavailable:
-        raise  # the program is not there: nothing is known
-    except OpsError as error:
-        late = time.monotonic() - begun >= probe.timeout
-        yield Finding(CRIT, f"{options['argv'][0]} did not end within {probe.timeout:g} s" if late else error.what)
+        output = _output(child)
+        rc = child.wait()
+    finally:
+        timer.cancel()
+        child.close()
+    if time.monotonic() - begun >= probe.timeout:
+        yield Finding(CRIT, f"{options['argv'][0]} did not end within {probe.timeout:g} s")
         return
-    said = (done.text or done.stderr_tail).strip()
+    said = (output or child.stderr_tail).strip()
     first = next(iter(said.splitlines()), "no output")[:200]
-    if done.rc not in options["exit_codes"]:
+    if rc not in options["exit_codes"]:
         wanted = ", ".join(map(str, options["exit_codes"]))
-        yield Finding(CRIT, f"{options['argv'][0]} ended with {done.rc}, not {wanted}: {first}", done.rc)
+        yield Finding(CRIT, f"{options['argv'][0]} ended with {rc}, not {wanted}: {first}", rc)
     elif options["output"] and not re.search(options["output"], said, re.M):
-        yield Finding(CRIT, f"the output does not match {options['output']!r}: {first}", done.rc)
+        yield Finding(CRIT, f"the output does not match {options['output']!r}: {first}", rc)
     else:
-        yield Finding(OK, first, done.rc)
+        yield Finding(OK, first, rc)
+
+
+def _output(child: Child) -> str:
+    """To its end, of which no more is kept than anybody looks at."""
+    kept = bytearray()
+    for chunk in iter(lambda: child.stdout.read(65536), b""):
+        kept += chunk[: max(0, KEPT - len(kept))]
+    return kept.decode(errors="replace")
 
 
 GROUP = Group(

@@ -15,24 +15,19 @@ import re
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import unquote_plus
 
 from ..._core.errors import Refused
 from ..._core.sizes import readable
-from .. import percentiles, thresholds, web
+from .. import disclosed, percentiles, thresholds, web
 from ..jsonpath import Missing, complaint, value_at
 from ..model import CRIT, OK, Finding
 from ..probe import Group, Options, Probe
 from ..web import Answer, Request, Unanswered
 
-_PASSWORD = re.compile(r'"?(\w*(?:pass|secret|token|key|pwd)\w*)"?\s*[:=]\s*"?([^"&,}\s]{4,})', re.I)
-
 
 def look(options: Options, probe: Probe) -> Iterator[Finding]:
     if not options["url"].startswith(("http://", "https://")):
         raise Refused(f"{options['url']!r} is no URL of HTTP")
-    for secret in _secrets_in(options["body"] or ""):
-        probe.scene.context.secrets.add(secret)
     request = _request(options)
     seconds: list[float] = []
     try:
@@ -58,25 +53,19 @@ def look(options: Options, probe: Probe) -> Iterator[Finding]:
 
 
 def _request(options: Options) -> Request:
+    url, user, password = disclosed.without_login(options["url"])
     return Request(
-        url=options["url"],
+        url=url,
         method=options["method"],
         headers={**options["headers"], **options["secret_headers"]},
         body=options["body"].encode() if options["body"] is not None else None,
-        user=options["user"],
-        password=options["password"],
+        user=options["user"] or user,
+        password=options["password"] or password,
         connect_to=options["connect_to"],
         ca_file=options["ca_file"],
         validate_certs=options["validate_certs"],
         follow=options["follow_redirects"] and options["redirect"] is None,
     )
-
-
-def _secrets_in(body: str) -> Iterator[str]:
-    """Passwords in what is sent, as JSON or a form: a server may say them again."""
-    for _name, value in _PASSWORD.findall(body):
-        yield value
-        yield unquote_plus(value)
 
 
 def _complaints(options: Options, answer: Answer) -> Iterator[str]:
