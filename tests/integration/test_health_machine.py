@@ -146,6 +146,8 @@ def test_bad_input_is_refused_before_anything_is_checked(tmp_path: Path) -> None
     assert 'check "tls": group tls needs host or certificate_files or acme_file' in refused({"group": "tls"})
     assert "cannot be the id of a check" in refused({**BAD, "id": "a/b"})
     assert "success_threshold must be 1 or more" in refused({**BAD, "success_threshold": 0})
+    assert "retries must be 0 or more" in refused({**BAD, "retries": -1})
+    assert "timeout must be more than 0" in refused({**BAD, "timeout": 0})
     assert "there is no directory" in refused(GOOD, json_file=str(tmp_path / "none" / "out.json"))
 
 

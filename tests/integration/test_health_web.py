@@ -308,9 +308,9 @@ def test_a_renewed_file_that_was_not_loaded(site: Site, authority: Authority, tm
         served = authority.directory / "old.pem"
         newer, _key = authority.make("localhost", -1, 89, "renewed")
         same = look(tmp_path, _tls(port, authority, certificate_files=[str(served)]))
-        same.is_ok("tls/old.pem", "ends in 40.0 days")
+        same.is_ok(f"tls/{served}", "ends in 40.0 days")
         found = look(tmp_path, _tls(port, authority, certificate_files=[str(newer)]))
-        found.is_crit("tls/renewed.pem", "is newer than what is served: it was not loaded")
+        found.is_crit(f"tls/{newer}", "is newer than what is served: it was not loaded")
 
 
 def test_the_store_of_an_acme_client(authority: Authority, tmp_path: Path) -> None:

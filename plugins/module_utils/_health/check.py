@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -118,9 +119,11 @@ def _check(entry: Mapping[str, Any]) -> Check:
     identifier = str(common.pop("id", "") or group.name)
     if "/" in identifier or not identifier.strip():
         raise Refused(f"{identifier!r} cannot be the id of a check", hint="It has no slash, and is not empty.")
-    for name in ("success_threshold", "failure_threshold"):
-        if common.get(name, 1) < 1:
-            raise Refused(f'check "{identifier}": {name} must be 1 or more')
+    for name, least in (("success_threshold", 1), ("failure_threshold", 1), ("retries", 0), ("retry_delay", 0)):
+        if common.get(name, least) < least:
+            raise Refused(f'check "{identifier}": {name} must be {least} or more')
+    if common.get("timeout", 1) <= 0:
+        raise Refused(f'check "{identifier}": timeout must be more than 0')
     given = {name: value for name, value in entry.items() if name not in COMMON}
     options = _own_options(identifier, group.name, given)
     if group.needs and not any(options.get(name) for name in group.needs):
@@ -135,8 +138,12 @@ def _own_options(identifier: str, group: str, given: Options) -> Options:
 
 def _believed(outcome: Outcome, known: history.History) -> list[Result]:
     check, results = outcome.check, []
+    taken: Counter[str] = Counter()
     for finding in outcome.findings:
         identifier = f"{check.id}/{finding.part}" if finding.part else check.id
+        taken[identifier] += 1
+        if taken[identifier] > 1:  # an id is a name for other programs: Prometheus refuses one that is there twice
+            identifier = f"{identifier} {taken[identifier]}"
         counted, since = known.believe(identifier, finding, check.failure_threshold)
         results.append(
             Result(identifier, check.group.name, check.required, counted, outcome.duration, outcome.attempts, since)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import importlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from ansible_collections.day2.ops.plugins.module_utils._health import (
     certificates,
     check,
     disclosed,
+    history,
     jsonpath,
     lines,
     model,
@@ -25,6 +27,7 @@ from ansible_collections.day2.ops.plugins.module_utils._health import (
     percentiles,
     registry,
     report,
+    running,
     thresholds,
 )
 from ansible_collections.day2.ops.plugins.module_utils._health.groups import backups, containers, mongodb
@@ -221,6 +224,37 @@ def test_a_replica_set_as_the_server_describes_it() -> None:
     assert found(("PRIMARY", 1, 0), ("SECONDARY", 1, 400)) == {"replication": "crit"}
     assert found(("SECONDARY", 1, 0), ("SECONDARY", 1, 0)) == {"replication": "crit"}
     assert found(("PRIMARY", 1, 0), ("(not reachable/healthy)", 0, 0)) == {"members": "crit"}
+
+
+def test_no_id_is_there_twice(tmp_path: Path) -> None:
+    group = registry.GROUPS["host"]
+    found = [Finding("ok", "", part="disk"), Finding("crit", "", part="disk"), Finding("ok", "")]
+    outcome = running.Outcome(running.Check("host", group, {}), found)
+    seen = check._believed(outcome, history.History(tmp_path / "health.json"))
+    assert [one.id for one in seen] == ["host/disk", "host/disk 2", "host"]
+
+
+def test_history_keeps_what_other_runs_have_seen(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "health.json"
+    first = history.History(path)
+    first.believe("a", Finding("crit", ""), 1)
+    first.remember("a", {"count": 1})
+    first.save()
+    second = history.History(path)
+    second.believe("b", Finding("ok", ""), 1)
+    second.save()
+    third = history.History(path)
+    assert third.remembered("a")[0] == {"count": 1}
+    assert third.remembered("b") == ({}, None)
+    third.now += datetime.timedelta(seconds=5)
+    assert third.believe("a", Finding("crit", ""), 1)[1] == clock.text(first.now)
+    assert third.believe("b", Finding("crit", ""), 1)[1] == clock.text(third.now)
+    third.now += history.KEPT
+    third._seen.clear()
+    third.save()
+    assert history.History(path).remembered("a") == ({}, None)
+    path.write_text("{damaged")
+    assert history.History(path).remembered("a") == ({}, None)
 
 
 def result(identifier: str, status: str, required: bool = True, value: Any = None) -> Result:

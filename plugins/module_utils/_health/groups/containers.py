@@ -61,7 +61,7 @@ def _container(
         yield _health(container, name, datastore, {container.service, container.name} & set(options["covered"]))
         yield from _memory(options, docker, container, name)
     if container.out_of_memory:
-        yield Finding(CRIT, f"{name} was ended for want of memory (OOM)", part=f"{name} memory")
+        yield Finding(CRIT, f"{name} was ended for want of memory (OOM)", part=f"{name} oom")
     yield from _restarts(options, probe, container, name)
     yield from _image(docker, container, name)
     yield from _log(options, container, name)

@@ -57,7 +57,7 @@ def _replicas(options: Options, mongo: Mongo) -> Iterator[Finding]:
     if not hello.get("setName"):
         return
     if not hello.get("isWritablePrimary"):
-        yield Finding(WARN, "this server is not the primary: it takes no writes", part="replication")
+        yield Finding(WARN, "this server is not the primary: it takes no writes", part="primary")
     status = _admin(mongo, "replSetGetStatus")
     if status is not None:
         yield from replication(options, status)

@@ -64,11 +64,11 @@ def _file(options: Options, path: Path, served: Served | None) -> Iterator[Findi
     certificate = certificates.in_file(path)
     if served is not None and certificate.serial != served.certificate.serial:
         if certificate.begins > served.certificate.begins:
-            yield Finding(CRIT, f"{path} is newer than what is served: it was not loaded", part=path.name)
+            yield Finding(CRIT, f"{path} is newer than what is served: it was not loaded", part=str(path))
         else:
-            yield Finding(WARN, f"{path} is older than what is served", part=path.name)
+            yield Finding(WARN, f"{path} is older than what is served", part=str(path))
         return
-    yield _left(options, certificate, str(path), path.name)
+    yield _left(options, certificate, str(path), str(path))
 
 
 def _store(options: Options, path: Path) -> Iterator[Finding]:
