@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import signal
 import threading
-import time
 from collections.abc import Iterator
 
 from ..._core.place import HostPlace
@@ -23,17 +22,22 @@ KEPT = 1 << 20  # bytes of output
 def look(options: Options, probe: Probe) -> Iterator[Finding]:
     place = HostPlace(probe.scene.context, options["run_as"])
     child = place.spawn(options["argv"], env=options["environment"])
-    timer = threading.Timer(probe.timeout, child.signal, args=(signal.SIGKILL,))
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        child.signal(signal.SIGKILL)
+
+    timer = threading.Timer(probe.timeout, give_up)
     timer.daemon = True
     timer.start()
-    begun = time.monotonic()
     try:
         output = _output(child)
         rc = child.wait()
     finally:
         timer.cancel()
         child.close()
-    if time.monotonic() - begun >= probe.timeout:
+    if late.is_set():
         yield Finding(CRIT, f"{options['argv'][0]} did not end within {probe.timeout:g} s")
         return
     said = (output or child.stderr_tail).strip()
