@@ -145,19 +145,6 @@ class Docker:
             return int(self.client.api.inspect_container(identifier)["HostConfig"].get("Memory") or 0)
         return 0
 
-    def memory_use(self, identifier: str) -> Optional[tuple[int, int]]:
-        """Bytes that a running container uses without its file cache, and those that it may use; None where the
-        engine does not say."""
-        with self._errors(), contextlib.suppress(self._sdk.errors.NotFound):
-            memory = self.client.api.stats(identifier, stream=False, one_shot=True).get("memory_stats") or {}
-            if memory.get("usage") and memory.get("limit"):
-                # As `docker stats` counts; the key is that of cgroup 2 or 1.
-                cache = memory.get("stats", {}).get(
-                    "inactive_file", memory.get("stats", {}).get("total_inactive_file", 0)
-                )
-                return int(memory["usage"]) - int(cache), int(memory["limit"])
-        return None
-
     def logs(self, identifier: str, since: datetime.datetime) -> str:
         """What a container has written since then, to either of its outputs."""
         with self._errors():

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Optional
 
 from ..._core.sizes import readable
-from ..._platform import compose
+from ..._platform import compose, memory
 from ..._platform.containers import Container
 from ..._platform.docker import Docker
 from .. import thresholds
@@ -98,10 +98,10 @@ def _health(container: Container, name: str, datastore: Optional[str], covered: 
 def _memory(options: Options, docker: Docker, container: Container, name: str) -> Iterator[Finding]:
     """Of its own limit; without one the machine's memory is the limit, which the group host looks at."""
     limit = docker.memory_limit(container.id)
-    use = docker.memory_use(container.id) if limit else None
+    use = memory.used(container.pid) if limit else None
     if use is None:
         return
-    share = 100 * use[0] / limit
+    share = 100 * use / limit
     text = f"{name} uses {share:.1f} % of its {readable(limit)}"
     yield thresholds.above(
         round(share, 1), options["memory_warn"], options["memory_crit"], text, unit="%", part=f"{name} memory"
