@@ -58,9 +58,14 @@ def write_json(path: Path, data: Any, mode: int = 0o600, durable: bool = True) -
     try:
         write_atomic(path, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode(), mode, durable=durable)
     except OSError as error:
-        raise Unavailable(
-            f"{path} cannot be written ({error.strerror})", hint="Is its disk full? Make room, then run it again."
-        ) from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> Unavailable:
+    """What is said of a file that the collection keeps on a target and cannot write."""
+    return Unavailable(
+        f"{path} cannot be written ({error.strerror})", hint="Is its disk full? Make room, then run it again."
+    )
 
 
 @contextlib.contextmanager

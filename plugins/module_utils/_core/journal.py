@@ -72,10 +72,15 @@ class Journal:
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._room.unlink()
-            raise Unavailable(
-                f"{self._room} cannot be written ({error.strerror})",
-                hint="Is its disk full? Make room, then run it again.",
-            ) from error
+            raise io.unwritable(self._room, error) from error
+
+    def _give_room_up(self) -> bool:
+        """Whether there was any: none was kept, or it is used up, where not."""
+        try:
+            self._room.unlink()
+        except OSError:
+            return False
+        return True
 
     def write(self) -> None:
         document = {
@@ -85,14 +90,9 @@ class Journal:
         try:
             io.write_json(self.path, document)
         except Unavailable:
-            try:
-                self._room.unlink()
-            except OSError:  # none was kept, or it is used up
-                pass
-            else:
-                io.write_json(self.path, document)
-                return
-            raise
+            if not self._give_room_up():
+                raise
+            io.write_json(self.path, document)
 
     def record(self, **header: Any) -> None:
         """Change the header and make it durable."""

@@ -20,9 +20,14 @@ _ORDER = {SKIPPED: 0, OK: 1, WARN: 2, UNKNOWN: 3, CRIT: 4}
 Value = Union[int, float, str, None]
 
 
+def severity(status: str) -> int:
+    """The more, the worse."""
+    return _ORDER[status]
+
+
 def worst(statuses: Iterable[str]) -> str:
     """The worst of them; `ok` where there is none, or only what was skipped."""
-    found = max(statuses, key=lambda one: _ORDER[one], default=OK)
+    found = max(statuses, key=severity, default=OK)
     return OK if found == SKIPPED else found
 
 

@@ -11,12 +11,12 @@ says so. Nagios: one line with performance data (https://www.monitoring-plugins.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from xml.etree import ElementTree
 
 from .._core import prometheus as prometheus_text
 from .._core.model import Json
-from .model import CRIT, OK, SKIPPED, UNKNOWN, WARN
+from .model import CRIT, OK, SKIPPED, UNKNOWN, WARN, is_good, severity
 
 RETURNED = ("junit", "markdown", "prometheus")
 # 0 to 3 as the exit codes of Nagios' plugins; what was skipped is -1.
@@ -63,7 +63,7 @@ def markdown(health: Json) -> str:
     """A table, the worst first."""
     head = f"## {health['app']}-{health['instance']}: {health['status']} ({health['generated']})"
     lines = [head, "", "| status | check | value | since | message |", "|---|---|---|---|---|"]
-    for check in sorted(health["checks"], key=lambda one: -_weight(one)):
+    for check in _worst_first(health["checks"]):
         cells = (check["status"], check["id"], _amount(check), check["since"], check["message"])
         lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
     return "\n".join(lines) + "\n"
@@ -71,8 +71,7 @@ def markdown(health: Json) -> str:
 
 def nagios(health: Json) -> str:
     """`CRITICAL - …|'id'=value;warn;crit`. Performance data of numbers only."""
-    bad = [check for check in health["checks"] if check["status"] not in (OK, SKIPPED)]
-    bad.sort(key=lambda one: -_weight(one))
+    bad = _worst_first(check for check in health["checks"] if not is_good(check["status"]))
     said = "; ".join(f"{one['id']}: {one['message']}" for one in bad) or f"{health['counts'][OK]} checks are good"
     data = " ".join(_performance(check) for check in health["checks"] if _is_number(check["value"]))
     line = f"{_WORDS[health['status']]} - {_one_line(said)}"
@@ -110,8 +109,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _weight(check: Json) -> int:
-    return {SKIPPED: 0, OK: 1, WARN: 2, UNKNOWN: 3, CRIT: 4}[check["status"]]
+def _worst_first(checks: Iterable[Json]) -> list[Json]:
+    return sorted(checks, key=lambda one: -severity(one["status"]))
 
 
 def _amount(check: Json) -> str:

@@ -15,7 +15,6 @@ from .model import CRIT, STATUSES, UNKNOWN, WARN, Result, worst
 
 SCHEMA = 1
 NEVER = "never"
-FAIL_ON = (CRIT, WARN, NEVER)
 
 
 def document(app: App, results: Sequence[Result], now: datetime.datetime) -> Json:

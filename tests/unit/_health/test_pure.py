@@ -199,7 +199,7 @@ def test_backups_are_judged_by_age_size_and_proof() -> None:
 
 
 def test_a_replica_set_as_the_server_describes_it() -> None:
-    """Recorded from MongoDB's manual (replSetGetStatus); the test bed's server has no replica sets."""
+    """In the form that MongoDB's manual gives (replSetGetStatus); the test bed's server has no replica sets."""
 
     def members(*states: tuple[str, int, float]) -> dict[str, Any]:
         return {
