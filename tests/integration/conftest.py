@@ -14,6 +14,7 @@ from tests.integration.support.mariadb import (  # noqa: F401
     mariadb_in_container,
     mariadb_on_host,
 )
+from tests.integration.support.migrated import migrated, on_mariadb, on_postgresql, on_sqlite  # noqa: F401
 from tests.integration.support.mongo import (  # noqa: F401
     mongo,
     mongo_database,

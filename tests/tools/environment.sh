@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # A virtual environment of the development, made from tests/requirements-NAME.txt as .venv/NAME.
-# usage: environment.sh dev|importer|newest|next      (what is current is left alone)
+# usage: environment.sh dev|importer|newest|next|migrate      (what is current is left alone)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -40,6 +40,10 @@ fi
 
 # Interpreter, requirements and this recipe: when one of them changes, the environment is made again.
 stamp=$({ "$python" -c 'import sys; print(sys.version, sys.base_prefix)'; cat "$requirements" "${BASH_SOURCE[0]}"; } | sha256sum)
+# Several tests may want it at the same time.
+mkdir -p .venv
+exec 9>".venv/.$name.lock"
+flock 9
 if [ -x "$home/bin/python" ] && [ "$(cat "$home/.stamp" 2>/dev/null)" = "$stamp" ]; then exit 0; fi
 printf 'making %s with %s\n' "$home" "$("$python" --version)" >&2
 rm -rf "$home"

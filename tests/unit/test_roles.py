@@ -37,6 +37,23 @@ NOT_BOUND = {
         for role in ("backup", "verify")
     },
     ("health", "health_check"): {"lock_token": "it changes nothing"},
+    ("migrate", "migrate_info"): {"lock_token": "it changes nothing"},
+    ("migrate", "backup"): {
+        "copy_repository": "the backup before a migration is there to go back at once; the next regular one is copied",
+        "hold": "it is held by whoever deploys",
+        "exclude_tables": "it must be able to bring everything back",
+        "allow_vanished": "as for a regular backup, whose role sets it",
+        "fingerprint": "as for a regular backup, whose role sets it",
+    },
+    ("migrate", "restore"): {
+        **dict.fromkeys(("before", "from_instance"), "the backup is the one from before the migration"),
+        **dict.fromkeys(
+            ("include", "include_suffix", "into", "allow_flavour_change"), "the datastore is restored as it was"
+        ),
+        **dict.fromkeys(
+            ("accounts", "configuration", "safety_copy", "stop"), "nothing uses the datastore, or it is refused"
+        ),
+    },
     ("backup", "backup_retention"): {"release": "a hold is ended by whoever asked for it, not by every backup"},
 }
 
@@ -57,7 +74,8 @@ def tasks_of(role: str) -> list[dict[str, Any]]:
     def visit(tasks: list[dict[str, Any]]) -> None:
         for task in tasks:
             found.append(task)
-            visit(task.get("block", []))
+            for part in ("block", "rescue", "always"):
+                visit(task.get(part, []))
 
     for path in sorted((ROOT / "roles" / role / "tasks").glob("*.yml")):
         visit(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -100,6 +118,10 @@ def test_every_variable_starts_with_the_roles_name(role: str) -> None:
     assert all(name.startswith(f"{role}_") for name in names), names
 
 
+# Choices that a role has besides the module's.
+WIDER = {("migrate", "tool"): ["none"], ("migrate", "on_failure"): ["restore"]}
+
+
 def choices(module: str) -> dict[str, list[str]]:
     """Options with choices, from a module's documentation."""
     documentation = yaml.safe_load(
@@ -113,7 +135,7 @@ def test_choices_are_the_modules(role: str) -> None:
     for module, arguments in modules_of(role):
         for option, allowed in choices(module).items():
             if option in arguments and f"{role}_{option}" in spec_of(role):
-                assert spec_of(role)[f"{role}_{option}"]["choices"] == allowed
+                assert spec_of(role)[f"{role}_{option}"]["choices"] == [*allowed, *WIDER.get((role, option), [])]
 
 
 def modules_of(role: str) -> list[tuple[str, dict[str, Any]]]:
@@ -181,7 +203,7 @@ def test_a_role_has_a_playbook_that_looks_at_the_inventory_first(role: str) -> N
     assert second["roles"][0]["role"] == f"day2.ops.{role}"
 
 
-@pytest.mark.parametrize("role", ["verify", "restore"])
+@pytest.mark.parametrize("role", ["verify", "restore", "migrate"])
 def test_an_empty_answer_of_a_survey_is_turned_into_an_unset_one(role: str) -> None:
     """By the playbook, for everything that a survey chooses; the role hands on what it is given."""
     play = yaml.safe_load((ROOT / "playbooks" / f"{role}.yml").read_text(encoding="utf-8"))[1]
@@ -189,5 +211,5 @@ def test_an_empty_answer_of_a_survey_is_turned_into_an_unset_one(role: str) -> N
     given = play["roles"][0]["vars"][selection]
     assert set(given) == set(spec_of(role)[selection]["options"]) == set(load(role, "defaults/main.yml")[selection])
     for name, template in given.items():
-        assert re.fullmatch(rf"{{{{ {role}_{name} \| default\((none|\[\]|'latest'), true\) }}}}", template), name
+        assert re.fullmatch(rf"{{{{ {role}_{name} \| default\((none|\[\]|'latest'|'head'), true\) }}}}", template), name
     assert all("default" not in template for template in load(role, "defaults/main.yml")[selection].values())

@@ -11,8 +11,8 @@ where it was raised only add where it happened, with `at`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Optional
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Optional
 
 
 class Told(BaseException):
@@ -20,7 +20,7 @@ class Told(BaseException):
 
     `what` says what failed; `untouched` what is unchanged; `hint` what to do next. `cmd`, `rc` and
     `stderr_tail` belong to a program that failed. `where` (application, datastore) and `stage` are
-    usually filled in by `at`.
+    usually filled in by `at`. `details` are facts for the module's result, for whoever acts on the failure.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class Told(BaseException):
         cmd: Optional[Sequence[str]] = None,
         rc: Optional[int] = None,
         stderr_tail: str = "",
+        details: Optional[Mapping[str, Any]] = None,
     ) -> None:
         super().__init__(what)
         self.what = what
@@ -44,6 +45,7 @@ class Told(BaseException):
         self.cmd = cmd
         self.rc = rc
         self.stderr_tail = stderr_tail
+        self.details: Mapping[str, Any] = details or {}
 
     def __str__(self) -> str:
         place = ": ".join(part for part in (self.where, self.stage) if part)

@@ -57,7 +57,8 @@ def run(module: AnsibleModule, drivers: Sequence[str], operation: Callable[[Cont
 
 def fail(module: AnsibleModule, context: Optional[Context], error: Told) -> None:
     strike = context.secrets.strike if context else str
-    details: Json = {"stage": error.stage}
+    details: Json = _struck(dict(error.details), strike)
+    details["stage"] = error.stage
     if error.cmd is not None:
         details["cmd"] = [strike(word) for word in error.cmd]
     if error.rc is not None:
@@ -67,25 +68,53 @@ def fail(module: AnsibleModule, context: Optional[Context], error: Told) -> None
     module.fail_json(msg=strike(str(error)), **details)
 
 
+def _struck(value: Any, strike: Callable[[str], str]) -> Any:
+    """Without the secrets, however deep inside they are."""
+    if isinstance(value, str):
+        return strike(value)
+    if isinstance(value, Mapping):
+        return {name: _struck(one, strike) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_struck(one, strike) for one in value]
+    return value
+
+
 def _learn_secrets(context: Context, module: AnsibleModule) -> None:
+    holders = [*(module.params.get("datastores") or ())]
+    settings: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = [({}, module.params.get("environment") or {})]
     for option in ("repository", "copy_repository"):
         repository = module.params.get(option) or {}
-        environment = {name: str(value) for name, value in (repository.get("environment") or {}).items()}
-        secret = repository_secrets(repository.get("location") or "", environment)
-        # The whole environment is kept out of the system's log; in results only what is secret is struck.
-        module.no_log_values.difference_update(set(environment.values()) - secret - {repository.get("password")})
-        module.no_log_values.update(secret)
+        holders.append(repository)
+        settings.append((repository, repository.get("environment") or {}))
+    secret = {holder.get("password") for holder in holders} - {None, ""}
+    given: set[str] = set()
+    for repository, variables in settings:
+        environment = {name: str(value) for name, value in variables.items()}
+        given.update(environment.values())
+        secret |= repository_secrets(repository.get("location") or "", environment)
+    # The whole environment is kept out of the system's log; in results only what is secret is struck.
+    module.no_log_values.difference_update(given - secret)
+    module.no_log_values.update(secret)
     for value in module.no_log_values:
         context.secrets.add(value)
 
 
-def repository_secrets(location: str, environment: Mapping[str, str]) -> set[str]:
-    """What must not be shown of a repository, besides its password.
+def secret_settings(environment: Mapping[str, str]) -> set[str]:
+    """What must not be shown of variables.
 
     A short setting (a pack size, a number of connections) is no secret: struck, it would make holes in
-    every id and time of a result.
+    every id and time of a result. Nor is the name of an application's module.
     """
-    found = {value for name, value in environment.items() if _SECRET.search(name) or len(value) >= 8}
+    return {
+        value
+        for name, value in environment.items()
+        if _SECRET.search(name) or (len(value) >= 8 and name not in ("FLASK_APP", "PYTHONPATH"))
+    }
+
+
+def repository_secrets(location: str, environment: Mapping[str, str]) -> set[str]:
+    """What must not be shown of a repository, besides its password."""
+    found = secret_settings(environment)
     authority = location.partition("://")[2].partition("/")[0]  # rest:https://user:password@host/
     password = authority.rpartition("@")[0].partition(":")[2]
     return {value for value in (*found, password, unquote(password)) if value}
