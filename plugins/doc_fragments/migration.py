@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
+import textwrap
 
-class ModuleDocFragment:
-    """What migrates an application's schema, and where it runs."""
-
-    DOCUMENTATION = r"""
-options:
+# What migrates, once. @HERE@ is the option that they stand below, with a point, or nothing.
+_OPTIONS = r"""
   datastore:
     description:
       - Name of the datastore whose schema the tool migrates. Needed only when more than one of O(datastores) has a schema
@@ -18,18 +16,18 @@ options:
   tool:
     description:
       - What migrates. V(alembic), with a sync or async C(env.py); V(flask) for Flask-Migrate, whose C(FLASK_APP) comes from
-        the application's variables or from O(environment); V(command) for commands of your own.
+        the application's variables or from O(@HERE@environment); V(command) for commands of your own.
     type: str
     choices: [alembic, flask, command]
     default: alembic
   config:
     description:
-      - Alembic's configuration, relative to O(directory), or C(pyproject.toml) with Alembic 1.16 and newer. For O(tool=alembic).
+      - Alembic's configuration, relative to O(@HERE@directory), or C(pyproject.toml) with Alembic 1.16 and newer. For O(@HERE@tool=alembic).
     type: str
     default: alembic.ini
   migrations:
     description:
-      - Directory of Flask-Migrate's C(env.py); what the application says where not given. For O(tool=flask).
+      - Directory of Flask-Migrate's C(env.py); what the application says where not given. For O(@HERE@tool=flask).
     type: str
   x:
     description:
@@ -39,7 +37,7 @@ options:
     default: []
   commands:
     description:
-      - Argument vectors of your own tool, for O(tool=command). No shell runs them.
+      - Argument vectors of your own tool, for O(@HERE@tool=command). No shell runs them.
     type: dict
     suboptions:
       current:
@@ -73,16 +71,12 @@ options:
     type: path
   python:
     description:
-      - The Python that has the tool; C(bin/python) of O(venv), and V(python3) in a container, where not given.
+      - The Python that has the tool; C(bin/python) of O(@HERE@venv), and V(python3) in a container, where not given.
     type: str
   service:
     description:
       - Compose service of O(project) in whose image the tool runs, in a one-off container with the service's networks, volumes and
         variables (C(docker compose run --rm --no-deps), its entrypoint not run).
-    type: str
-  image:
-    description:
-      - Image to run in place of the one that the service has now, for example that of a release which is not switched to yet.
     type: str
   project_directory:
     description:
@@ -97,6 +91,20 @@ options:
       - Variables for the tool, besides those that the service, O(units) and O(env_files) give it. Here belongs a database URL that they do not hold.
     type: dict
     default: {}
+"""
+
+
+class ModuleDocFragment:
+    """What migrates an application's schema, and where it runs."""
+
+    DOCUMENTATION = (
+        "options:"
+        + _OPTIONS.replace("@HERE@", "")
+        + r"""
+  image:
+    description:
+      - Image to run in place of the one that the service has now, for example that of a release which is not switched to yet.
+    type: str
   revision:
     description:
       - Where to go. V(head), a revision by its name, or V(base). A revision that is older than the database downgrades.
@@ -115,3 +123,14 @@ options:
     elements: int
     default: [1, 2]
 """
+    )
+
+    # The same as one dictionary.
+    DESCRIBED = r"""
+options:
+  migration:
+    description:
+      - What migrates the schema of one of O(datastores), as M(day2.ops.migrate) takes it. Without it nothing is said of migrations.
+    type: dict
+    suboptions:
+""" + textwrap.indent(_OPTIONS.replace("@HERE@", "migration."), "    ")

@@ -23,6 +23,7 @@ description:
   - B(mariadb), B(mysql), B(postgresql), B(mongodb), B(redis) and B(sqlite) ask a datastore, as the user that is described there or
     as O(checks[].user). What that user may not see is left out.
   - B(containers) and B(systemd) look at what runs, B(host) at the machine, B(logs) at what was logged.
+  - B(migrations) compares the schema with the revisions of the code that runs, and with what the last migration left (O(migration)).
   - B(backups) looks at age, size and proof of the backups, B(secrets) at env files, B(command) runs a program.
   - Restarts, rates, hit rates and the time until a disk is full are of the time since the last run, which is remembered in
     C(health.json) of the application's directory.
@@ -44,7 +45,7 @@ options:
           - What is looked at, see above.
         type: str
         required: true
-        choices: [backups, command, containers, dns, host, http, logs, mariadb, mongodb, mysql, postgresql, redis, secrets, sqlite, systemd, tls]
+        choices: [backups, command, containers, dns, host, http, logs, mariadb, migrations, mongodb, mysql, postgresql, redis, secrets, sqlite, systemd, tls]
       required:
         description:
           - A check that is not required makes the whole a warning at most.
@@ -612,6 +613,7 @@ extends_documentation_fragment:
   - day2.ops.datastores
   - day2.ops.repository
   - day2.ops.repository.copy
+  - day2.ops.migration.described
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying target.

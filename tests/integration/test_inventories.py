@@ -58,6 +58,8 @@ def back_up_damage_and_restore(system: StandIn, *others: StandIn, **target: str)
         broken = system.play("health", fails=True, **target)
         assert f"{system.witness}: crit: " in broken
 
+    migrate(system, **target)
+
     use(system, "too late")
     system.delete_first()
     system.harm()
@@ -74,6 +76,32 @@ def back_up_damage_and_restore(system: StandIn, *others: StandIn, **target: str)
     assert [other.direct() for other in others] == untouched
     use(system, "afterwards")
     assert len(system.items()) == 6
+
+
+def migrate(system: StandIn, **target: str) -> None:
+    """A coming release has a revision more, and one that breaks. The application goes on with its rows."""
+    if not system.revision:
+        assert "describes no migrations" in system.play("migrate", **target)
+        return
+    before = len(system.items())
+    system.release("a1", [f"ALTER TABLE {system.table} ADD COLUMN note VARCHAR(40)"], system.revision)
+    assert "migrations: crit: the schema is at " in system.play("health", fails=True, **target)
+    assert "a1 was run" in system.play("migrate", **target)
+    assert system.sql("SELECT version_num FROM alembic_version").strip() == "a1"
+    assert "migrations: " not in system.play("health", **target)
+
+    wrong = f"ALTER TABLE {system.table}_of_nobody ADD COLUMN note INTEGER"
+    system.release("b2", ["CREATE TABLE half (id INTEGER)", wrong], "a1")
+    screen = system.play("migrate", fails=True, **target)
+    assert "revision b2 failed" in screen
+    if "left nothing behind" not in screen:  # of the database that rolls back
+        assert "It left behind: table half was made" in screen
+        assert "revision b2 was begun by an earlier run" in system.play("health", fails=True, **target)
+        system.sql("DROP TABLE half")
+    system.release("b2", None)
+    assert "nothing is pending" in system.play("migrate", **target)
+    wait_until(system.healthy, f"{system.name} is healthy after its migrations")
+    assert len(system.items()) == before
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=marks) for name, marks in ENGINES.items()])

@@ -54,6 +54,7 @@ class Context:
     progress: Progress = dataclasses.field(default_factory=Progress, repr=False)
     # Six hexadecimal digits: in scratch names, in DAY2_RUN of every process this run starts.
     run_id: str = dataclasses.field(default_factory=lambda: _random.token_hex(3))
+    looks: bool = False  # see `beside`
 
     @property
     def home(self) -> Path:
@@ -72,7 +73,11 @@ class Context:
     @property
     def run_prefix(self) -> str:
         """What DAY2_RUN begins with in all runs that the same lock orders: only these may be swept."""
-        return f"{self.app.key}:{self.machine}."
+        return f"{self.app.key}{'~' if self.looks else ':'}{self.machine}."
+
+    def beside(self) -> Context:
+        """For what only looks, and takes no lock: a run of its own, which is neither ended nor swept by others."""
+        return dataclasses.replace(self, run_id=_random.token_hex(3), looks=True)
 
     @property
     def run_mark(self) -> str:

@@ -81,7 +81,10 @@ def _struck(value: Any, strike: Callable[[str], str]) -> Any:
 
 def _learn_secrets(context: Context, module: AnsibleModule) -> None:
     holders = [*(module.params.get("datastores") or ())]
-    settings: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = [({}, module.params.get("environment") or {})]
+    migrating = module.params.get("migration") or {}
+    settings: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = [
+        ({}, holder.get("environment") or {}) for holder in (module.params, migrating)
+    ]
     for option in ("repository", "copy_repository"):
         repository = module.params.get(option) or {}
         holders.append(repository)

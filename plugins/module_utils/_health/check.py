@@ -16,6 +16,7 @@ from .._core.context import Context
 from .._core.errors import Refused, at
 from .._core.model import Json
 from .._engines import registry as engines
+from .._migration import setup as migrations
 from .._platform.application import Application
 from .._recovery import facts, setup
 from . import defaults, history, outputs, registry, report
@@ -31,6 +32,7 @@ DESCRIBED: argspec.Spec = {
     **setup.DESCRIBED,
     "repository": {**setup.DESCRIBED["repository"], "required": False},
     "datastores": {**setup.DESCRIBED["datastores"], "required": False, "default": []},
+    "migration": {"type": "dict", "options": migrations.MIGRATION},
 }
 
 
@@ -39,6 +41,8 @@ def drivers(params: Mapping[str, Any]) -> tuple[str, ...]:
     names = set(setup.drivers(params))
     if any(entry["group"] == "containers" or entry.get("container") for entry in params["checks"]):
         names.add("docker")
+    if params["migration"]:
+        names.update(migrations.drivers({**params, **params["migration"]}))
     return tuple(sorted(names))
 
 
@@ -99,6 +103,7 @@ def _scene(context: Context, params: Mapping[str, Any]) -> Scene:
         {store.name: engines.engine_for(store, context, application) for store in datastores},
         restic,
         setup.copy_of(context, params, restic) if restic else None,
+        params["migration"] or {},
     )
 
 

@@ -30,6 +30,8 @@ def derived(scene: Scene) -> Iterator[dict[str, Any]]:
         yield {"group": "systemd", "units": list(scene.application.units)}
     if scene.restic is not None:
         yield {"group": "backups", "timeout": 30.0}
+    if scene.migration:
+        yield {"group": "migrations", "timeout": 30.0}
     if scene.application.env_files:
         yield {"group": "secrets"}
     yield {"group": "host", "paths": list(_paths(scene)), "timeout": 30.0}

@@ -30,6 +30,7 @@ class Scene:
     engines: Mapping[str, Engine]
     restic: Optional[Restic] = None
     copy: Optional[Restic] = None
+    migration: Json = dataclasses.field(default_factory=dict)  # what migrates the schema; {} for nothing
 
 
 @dataclasses.dataclass

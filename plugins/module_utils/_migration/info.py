@@ -13,31 +13,23 @@ from .._core.context import Context
 from .._core.errors import at
 from .._core.model import Json
 from . import plan, setup, writers
-from .record import Record
 
 
 def from_params(context: Context, params: Mapping[str, Any]) -> Json:
     """The module `migrate_info`."""
     with at(f"migrations of {context.app.key}"):
-        job = setup.prepare(context, params)
-        record = Record(context, job.datastore)
+        job = setup.prepare(context.beside(), params)
         found_writers = [one.to_json() for one in writers.find(job)] if params["writers"] else []
-        with at(str(job.engine.datastore), stage="look", untouched=plan.UNTOUCHED):
-            try:
-                job.tool.start()
-                with plan.opened(job) as database:
-                    job.tool.open()
-                    found = plan.survey(job, database, record)
-                    told = plan.report(job, found, database)
-                    told["problems"] = [str(one) for one in plan.problems(job, found, params)]
-                    if params["preview"]:
-                        told.update(plan.preview(job, found, database))
-                    told["models"] = None
-                    at_heads = set(found.look.current) == set(found.look.heads)
-                    if params["compare_models"] and at_heads and not found.foreign:
-                        told["models"] = job.tool.compare()
-            finally:
-                job.tool.close()
+        where = at(str(job.engine.datastore), stage="look", untouched=plan.UNTOUCHED)
+        with where, plan.looked(job) as (database, found):
+            told = plan.report(job, found, database)
+            told["problems"] = [str(one) for one in plan.problems(job, found, params)]
+            if params["preview"]:
+                told.update(plan.preview(job, found, database))
+            told["models"] = None
+            at_heads = set(found.look.current) == set(found.look.heads)
+            if params["compare_models"] and at_heads and not found.foreign:
+                told["models"] = job.tool.compare()
         told["needs_backup"] = bool(told["pending"]) and not told["transactional_ddl"]
         told["writers"] = found_writers
         return {"changed": False, "migration": told}

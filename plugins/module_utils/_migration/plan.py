@@ -86,6 +86,18 @@ def opened(job: Job) -> Iterator[Database]:
         database.__exit__(None, None, None)
 
 
+@contextlib.contextmanager
+def looked(job: Job) -> Iterator[tuple[Database, Survey]]:
+    """The tool and the database, asked for what only looks; both are open until the end."""
+    try:
+        job.tool.start()
+        with opened(job) as database:
+            job.tool.open()
+            yield database, survey(job, database, Record(job.context, job.datastore))
+    finally:
+        job.tool.close()
+
+
 def survey(job: Job, database: Database, record: Record) -> Survey:
     """Ask the tool and the database. The tool has been opened, the database too."""
     since = record.newest.heads if record.newest else ()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
-from typing import Any, Union
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional, Union
 
 from .._core import argspec
 from .._core.context import Context
@@ -24,15 +24,8 @@ from .database import ENGINES
 from .runtime import ContainerRuntime, HostRuntime
 
 _OPTIONS: Mapping[str, Mapping[str, Any]] = {name: kind.OPTIONS for name, kind in registry.KINDS.items()}
-SPEC: argspec.Spec = {
-    **argspec.APPLICATION,
-    **argspec.RUNTIME,
-    "datastores": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": argspec.datastore_spec(_OPTIONS),
-    },
+# What migrates, and where it runs.
+MIGRATION: argspec.Spec = {
     "datastore": {"type": "str"},
     "tool": {"type": "str", "choices": ["alembic", "flask", "command"], "default": "alembic"},
     "config": {"type": "str", "default": "alembic.ini"},
@@ -43,10 +36,21 @@ SPEC: argspec.Spec = {
     "venv": {"type": "path"},
     "python": {"type": "str"},
     "service": {"type": "str"},
-    "image": {"type": "str"},
     "project_directory": {"type": "path"},
     "user": {"type": "str"},
     "environment": {"type": "dict", "default": {}, "no_log": True},
+}
+SPEC: argspec.Spec = {
+    **argspec.APPLICATION,
+    **argspec.RUNTIME,
+    "datastores": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": argspec.datastore_spec(_OPTIONS),
+    },
+    **MIGRATION,
+    "image": {"type": "str"},
     "revision": {"type": "str", "default": "head"},
     "allow_multiple_heads": {"type": "bool", "default": False},
     "connect_delays": {"type": "list", "elements": "int", "default": [1, 2]},
@@ -81,27 +85,39 @@ def drivers(params: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def prepare(context: Context, params: Mapping[str, Any]) -> Job:
-    """Everything validated that can be without connecting to anything."""
+    """From the parameters of migrate and migrate_info; nothing is connected to."""
     application = Application(
         project=params["project"] or "", units=tuple(params["units"]), env_files=tuple(params["env_files"])
     )
-    engine = _engine(context, application, params)
-    where = _runtime(context, application, params)
+    described = argspec.datastores_from(params["datastores"], _OPTIONS)
+    engines = [registry.engine_for(one, context, application) for one in described]
+    return job_for(context, application, engines, params, _target(params), params["image"], params["connect_delays"])
+
+
+def job_for(
+    context: Context,
+    application: Application,
+    engines: Sequence[Engine],
+    options: Mapping[str, Any],
+    target: str = "heads",
+    image: Optional[str] = None,
+    delays: Sequence[int] = (),
+) -> Job:
+    """`options`: as MIGRATION has them. Everything is validated that can be without connecting to anything."""
+    where = _runtime(context, application, options, image)
     return Job(
         context=context,
         application=application,
-        engine=engine,
+        engine=_chosen(engines, options["datastore"]),
         runtime=where,
-        tool=_tool(context, where, params),
-        target=_target(params),
-        delays=tuple(params["connect_delays"]),
+        tool=_tool(context, where, options),
+        target=target,
+        delays=tuple(delays),
     )
 
 
-def _engine(context: Context, application: Application, params: Mapping[str, Any]) -> Engine:
-    described = argspec.datastores_from(params["datastores"], _OPTIONS)
-    wanted = params["datastore"]
-    found = [one for one in described if one.engine in ENGINES and wanted in (None, one.name)]
+def _chosen(engines: Sequence[Engine], wanted: Optional[str]) -> Engine:
+    found = [one for one in engines if one.datastore.engine in ENGINES and wanted in (None, one.datastore.name)]
     if not found:
         raise Refused(
             f'datastore "{wanted}" is not described, or has no schema'
@@ -111,19 +127,19 @@ def _engine(context: Context, application: Application, params: Mapping[str, Any
         )
     if len(found) > 1:
         raise Refused(
-            f"several datastores have a schema: {', '.join(one.name for one in found)}",
+            f"several datastores have a schema: {', '.join(one.datastore.name for one in found)}",
             hint="Name the one that the tool migrates with datastore.",
         )
-    return registry.engine_for(found[0], context, application)
+    return found[0]
 
 
 def _runtime(
-    context: Context, application: Application, params: Mapping[str, Any]
+    context: Context, application: Application, params: Mapping[str, Any], image: Optional[str]
 ) -> Union[HostRuntime, ContainerRuntime]:
     given = {name: str(value) for name, value in params["environment"].items()}
     directory = params["directory"] or ""
     if not params["service"]:
-        if params["image"]:
+        if image:
             raise Refused("image is given without a service", hint="Name the Compose service that it is for.")
         return HostRuntime(context, application, given, directory, params["venv"] or "", params["user"])
     if params["venv"]:
@@ -131,7 +147,7 @@ def _runtime(
     if not application.project:
         raise Refused("service is given without a project", hint="Name the Compose project with project.")
     project = runtime.find_project(application.project, params["project_directory"] or "")
-    image = params["image"] or runtime.image_of(project, params["service"])
+    image = image or runtime.image_of(project, params["service"])
     return ContainerRuntime(context, project, params["service"], image, given, directory, params["user"])
 
 

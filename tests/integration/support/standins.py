@@ -19,7 +19,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -43,6 +43,8 @@ class StandIn:
     caches: ClassVar[bool] = False
     instance: ClassVar[str] = "production"
     witness: ClassVar[str] = "main"  # the health check that must say so when its database is down
+    revision: ClassVar[str] = ""  # of its schema at first; "" where it has no migrations
+    table: ClassVar[str] = ""  # that a coming release changes
 
     # What a test does -------------------------------------------------------------------------------
     def deploy(self) -> None:
@@ -57,6 +59,25 @@ class StandIn:
 
     def harm(self) -> None:
         """Change rows and remove an object and a file, behind the application's back."""
+        raise NotImplementedError
+
+    def sql(self, statement: str) -> str:
+        """As an administrator of its database."""
+        raise NotImplementedError
+
+    def release(self, revision: str, upgrade: Sequence[str] | None, down: str = "") -> None:
+        """Add a revision to the code that is deployed; None takes it away again."""
+        name = f"{revision}.py"
+        if upgrade is None:
+            self.write_revision(name, None)
+            return
+        body = "\n    ".join(f"op.execute({statement!r})" for statement in upgrade)
+        text = (
+            f'"""revision {revision}"""\nfrom alembic import op\n\nrevision = {revision!r}\ndown_revision = {down!r}\n'
+        )
+        self.write_revision(name, f"{text}\n\ndef upgrade():\n    {body}\n\n\ndef downgrade():\n    pass\n")
+
+    def write_revision(self, name: str, text: str | None) -> None:
         raise NotImplementedError
 
     @contextlib.contextmanager
@@ -197,6 +218,13 @@ class Composed(StandIn):
             docker("start", self.project.container(self.holder))
             wait_until(self._serves, f"{self.name} serves again")
 
+    def write_revision(self, name: str, text: str | None) -> None:
+        path = self.project.directory / "migrations" / "versions" / name
+        if text is None:
+            path.unlink()
+        else:
+            path.write_text(text)
+
     def _serves(self) -> bool:
         """Some are healthy while their database is down, and show lists from a cache."""
         return self.project.inspect(self.holder, "{{.State.Health.Status}}") == "healthy" and self.healthy()
@@ -215,6 +243,7 @@ class Composed(StandIn):
 
 class Booking(Composed):
     name, path, health = "booking", "/api/v1/items", "/api/v1/health"
+    revision, table = "b1f7c2d90a44", "bookings"
     web = ("frontend", 80)
     holder = "db"
     caches = True
@@ -227,16 +256,14 @@ class Booking(Composed):
         (self.project.directory / "uploads").mkdir()
         shutil.chown(self.project.directory / "uploads", 1000, 1000)
 
-    def _sql(self, statement: str) -> str:
+    def sql(self, statement: str) -> str:
         client = 'MYSQL_PWD=$MARIADB_ROOT_PASSWORD mariadb -uroot --default-character-set=utf8mb4 -NBe "$1" booking'
         return self.inside("db", "bash", "-c", client, "sh", statement)
 
     def direct(self) -> dict[str, Any]:
         return {
-            "rows": self._sql(
-                "SELECT * FROM bookings ORDER BY id; SELECT * FROM alembic_version; SELECT * FROM newest"
-            ),
-            "objects": self._sql(
+            "rows": self.sql("SELECT * FROM bookings ORDER BY id; SELECT * FROM alembic_version; SELECT * FROM newest"),
+            "objects": self.sql(
                 "SHOW FULL TABLES; SHOW CREATE TABLE bookings;"
                 " SELECT trigger_name, action_statement FROM information_schema.triggers WHERE trigger_schema = 'booking'"
             ),
@@ -244,12 +271,13 @@ class Booking(Composed):
         }
 
     def harm(self) -> None:
-        self._sql("UPDATE bookings SET name = CONCAT('gone ', id), price = 0; DROP TRIGGER priced")
+        self.sql("UPDATE bookings SET name = CONCAT('gone ', id), price = 0; DROP TRIGGER priced")
         next((self.project.directory / "uploads").glob("*.bin")).write_bytes(b"overwritten")
 
 
 class Station(Composed):
     name, path, health = "station", "/api/items", "/health"
+    revision, table = "7f3a90c1d2e4", "trips"
     web = ("frontend", 80)
     holder = "mysql"
     caches = True
@@ -259,22 +287,22 @@ class Station(Composed):
         keys = {"ENCRYPTION_KEY": secrets.token_hex(32), "ENCRYPTION_SALT": secrets.token_hex(16)}
         return {**{name: secrets.token_hex(12) for name in names}, **keys}
 
-    def _sql(self, statement: str) -> str:
+    def sql(self, statement: str) -> str:
         client = 'MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot --default-character-set=utf8mb4 -NBe "$1" station'
         return self.inside("mysql", "bash", "-c", client, "sh", statement)
 
     def direct(self) -> dict[str, Any]:
         return {
-            "rows": self._sql(
+            "rows": self.sql(
                 "SELECT id, name, media, HEX(note), extras, created_at FROM trips ORDER BY id;"
                 " SELECT id, trip, ST_AsText(place) FROM stops ORDER BY id; SELECT * FROM alembic_version"
             ),
-            "objects": self._sql("SHOW CREATE TABLE trips; SHOW CREATE TABLE stops"),
+            "objects": self.sql("SHOW CREATE TABLE trips; SHOW CREATE TABLE stops"),
             "media": files(self.project.volume("media")),
         }
 
     def harm(self) -> None:
-        self._sql("UPDATE trips SET extras = '{}', name = CONCAT('gone ', id); ALTER TABLE trips ADD COLUMN more INT")
+        self.sql("UPDATE trips SET extras = '{}', name = CONCAT('gone ', id); ALTER TABLE trips ADD COLUMN more INT")
         next(self.project.volume("media").glob("*.bin")).write_bytes(b"overwritten")
 
 
@@ -313,6 +341,7 @@ class Storefront(Composed):
 
 class Coach(Composed):
     name, path, health = "coach", "/api/items", "/health"
+    revision, table = "5a61e0b7c3f9", "plans"
     web = ("proxy", 80)
     holder, witness = "backend", "backend"  # its file is well, and nobody serves it
 
@@ -341,6 +370,12 @@ class Coach(Composed):
             connection.commit()
         next((self.project.volume("data") / "media").glob("*.bin")).write_bytes(b"overwritten")
 
+    def sql(self, statement: str) -> str:
+        with self._database() as connection:
+            rows = connection.execute(statement).fetchall()
+            connection.commit()
+        return "\n".join("|".join(map(str, row)) for row in rows)
+
     def configuration(self) -> dict[str, Any]:
         return files(self.project.directory / "config")
 
@@ -361,6 +396,7 @@ class Garage(StandIn):
     stage: str = "production"
 
     name, path, health = "garage", "/items", "/health"
+    revision, table = "0c5d7be21f08", "repairs"
 
     def __post_init__(self) -> None:
         self.machine = f"day2t-garage-{secrets.token_hex(3)}"
@@ -386,7 +422,11 @@ class Garage(StandIn):
             settings = f"DATABASE_URL={database}\nUPLOADS={home}/uploads\nSECRET_KEY={secrets.token_hex(12)}\n"
             self._write(f"/etc/garage/.env.{stage}", settings)
             self.run("chmod", "600", f"/etc/garage/.env.{stage}")
-            self._write(f"{home}/app.py", (STANDINS / "garage" / "app.py").read_text())
+            code = STANDINS / "garage"
+            for path in (code / "app.py", *(code / "migrations").rglob("*")):
+                if path.is_file() and path.suffix in (".py", ".ini"):
+                    self._write(f"{home}/{path.relative_to(code)}", path.read_text())
+            self.run("python3", "-m", "venv", "--system-site-packages", "--without-pip", f"{home}/venv")
             unit = "garage.service" if stage == "production" else f"garage-{stage}.service"
             self._write(f"/etc/systemd/system/{unit}", (STANDINS / "garage" / unit).read_text())
             self.run("systemctl", "enable", "-q", "--now", unit)
@@ -399,6 +439,13 @@ class Garage(StandIn):
 
     def _write(self, path: str, text: str) -> None:
         self.run("sh", "-c", 'mkdir -p "$(dirname "$1")" && cat > "$1"', "sh", path, stdin=text)
+
+    def write_revision(self, name: str, text: str | None) -> None:
+        path = f"/srv/garage/{self.stage}/migrations/versions/{name}"
+        if text is None:
+            self.run("rm", path)
+        else:
+            self._write(path, text)
 
     def at(self, stage: str) -> Garage:
         other = dataclasses.replace(self, stage=stage)
@@ -440,7 +487,7 @@ class Garage(StandIn):
         ip = docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", self.machine)
         return f"{ip}:{8001 if self.stage == 'production' else 8002}"
 
-    def _sql(self, statement: str) -> str:
+    def sql(self, statement: str) -> str:
         if self.stage == "production":
             return self.run("runuser", "-u", "postgres", "--", "psql", "-qXAt", "-d", "garage", "-c", statement)
         return self.run("sqlite3", "/srv/garage/development/instance/garage.db", statement)
@@ -450,14 +497,14 @@ class Garage(StandIn):
         if self.stage == "production":
             objects = "SELECT c.relname, c.relkind, c.relowner::regrole FROM pg_class c WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
         return {
-            "rows": (self._sql("SELECT * FROM repairs ORDER BY id"), self._sql("SELECT * FROM alembic_version")),
-            "objects": self._sql(objects),
+            "rows": (self.sql("SELECT * FROM repairs ORDER BY id"), self.sql("SELECT * FROM alembic_version")),
+            "objects": self.sql(objects),
             "uploads": self.run("sh", "-c", _FILES.format(instance=self.stage)),
         }
 
     def harm(self) -> None:
-        self._sql("UPDATE repairs SET cost = 0")
-        self._sql("CREATE INDEX stray ON repairs (name)")
+        self.sql("UPDATE repairs SET cost = 0")
+        self.sql("CREATE INDEX stray ON repairs (name)")
         self.run("sh", "-c", f"cd /srv/garage/{self.stage}/uploads && echo overwritten > $(ls | head -n 1)")
 
 

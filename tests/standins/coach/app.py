@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS plans (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, media TEXT NOT NULL, done REAL, created_at TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS plans_name ON plans (name);
+CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) PRIMARY KEY);
+INSERT INTO alembic_version SELECT '5a61e0b7c3f9' WHERE NOT EXISTS (SELECT 1 FROM alembic_version);
 """
 app = FastAPI()
 

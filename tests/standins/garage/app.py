@@ -15,6 +15,8 @@ from typing import Any
 
 import psycopg
 from flask import Flask, jsonify, request
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
 from psycopg.rows import dict_row
 
 URL = os.environ["DATABASE_URL"]
@@ -26,9 +28,11 @@ SCHEMA = (
     "CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) PRIMARY KEY)",
     f"CREATE TABLE IF NOT EXISTS repairs (id {KEY}, name text NOT NULL, upload text NOT NULL, cost numeric(10, 2),"
     " created_at timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP)",
-    "INSERT INTO alembic_version VALUES ('0c5d7be21f08') ON CONFLICT DO NOTHING",
+    "INSERT INTO alembic_version SELECT '0c5d7be21f08' WHERE NOT EXISTS (SELECT 1 FROM alembic_version)",
 )
 app = Flask(__name__)
+app.config["SQLALCHEMY_DATABASE_URI"] = URL
+Migrate(app, SQLAlchemy(app))
 
 
 @contextlib.contextmanager

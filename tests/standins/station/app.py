@@ -43,7 +43,7 @@ SCHEMA = (
     " NULL, note VARBINARY(2000) NOT NULL, extras JSON, created_at DATETIME(6) NOT NULL DEFAULT NOW(6))",
     "CREATE TABLE IF NOT EXISTS stops (id INT PRIMARY KEY AUTO_INCREMENT, trip INT NOT NULL, place POINT,"
     " FOREIGN KEY (trip) REFERENCES trips (id) ON DELETE CASCADE)",
-    f"INSERT IGNORE INTO alembic_version VALUES ('{REVISION}')",
+    f"INSERT INTO alembic_version SELECT '{REVISION}' FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM alembic_version)",
 )
 app = FastAPI()
 

@@ -20,7 +20,7 @@ KEPT = 1 << 20  # bytes of output
 
 
 def look(options: Options, probe: Probe) -> Iterator[Finding]:
-    place = HostPlace(probe.scene.context, options["run_as"])
+    place = HostPlace(probe.scene.context.beside(), options["run_as"])
     child = place.spawn(options["argv"], env=options["environment"])
     late = threading.Event()
 
