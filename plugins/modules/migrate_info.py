@@ -114,7 +114,13 @@ migration:
         - With what squawk says, where it is installed and the database is PostgreSQL.
       type: list
       elements: dict
-      sample: [{rule: drop-column, level: destructive, message: the column's values are lost, statement: ALTER TABLE orders DROP COLUMN price, revision: 9f1c2d3e4a5b, table: orders}]
+      sample:
+        - rule: drop-column
+          level: destructive
+          message: the column's values are lost
+          statement: ALTER TABLE orders DROP COLUMN price
+          revision: 9f1c2d3e4a5b
+          table: orders
     tables:
       description: Rows of the tables that would be touched, as the server estimates them.
       type: dict

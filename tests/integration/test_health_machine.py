@@ -174,6 +174,19 @@ def test_a_small_disk_that_is_full(tmp_path: Path) -> None:
     look(tmp_path, {**wanted, "paths": [str(disk / "gone")]}).is_crit(f"host/disk {disk / 'gone'}")
 
 
+def test_a_full_disk_is_told_where_nothing_can_be_remembered_on_it(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with faults.small_disk(disk, 16):
+        wanted = {"group": "host", "parts": ["disk"], "paths": [str(disk)]}
+        subprocess.run(["sh", "-c", faults.fill(disk)], check=False)
+        found = look(disk, wanted, json_file=str(disk / "health.out"))
+        found.is_crit(f"host/disk {disk}", "100.0 % used")
+        assert any("The next run will not know of this one" in one for one in found.outcome.warnings)
+        alone = look(disk, GOOD, json_file=str(disk / "health.out")).outcome
+        assert alone.failed and "json_file was not written" in alone.msg and "No space left" in alone.msg
+        assert alone.data["health"]["status"] == "ok"
+
+
 def test_how_soon_a_disk_is_full(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with faults.small_disk(disk, 100):

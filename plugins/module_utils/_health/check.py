@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from .._core import argspec
+from .._core import argspec, io
 from .._core.context import Context
-from .._core.errors import Refused, at
+from .._core.errors import OpsError, Refused, at
 from .._core.model import Json
 from .._engines import registry as engines
 from .._migration import setup as migrations
@@ -71,14 +72,27 @@ def from_params(context: Context, params: Mapping[str, Any]) -> Json:
     results = [_struck(context, result) for result in results]
     health = report.document(context.app, results, known.now)
     shown = outputs.all_of(health)
-    if not context.check_mode:
-        known.save()
-        for option, path in files.items():
-            facts.write(path, shown[option], FILES[option])
+    unwritten = [] if context.check_mode else list(_write(context, known, files, shown))
     result = {"changed": False, "health": health, **{name: shown[f"{name}_file"] for name in outputs.RETURNED}}
     result["nagios"] = outputs.nagios(health)
-    why = report.failure(context.app, results, params["fail_on"], params["allow_unknown"])
+    why = report.failure(context.app, results, params["fail_on"], params["allow_unknown"]) or "; ".join(unwritten)
     return {**result, "failed": True, "msg": why} if why else result
+
+
+def _write(
+    context: Context, known: history.History, files: Mapping[str, Path], shown: Mapping[str, str]
+) -> Iterator[str]:
+    """What was found is told in any case, on a full disk above all. Yields why a file that was asked for was not written."""
+    try:
+        with io.friendly_os_errors("writing what this run saw"):
+            known.save()
+    except OpsError as error:
+        context.warn(f"The next run will not know of this one: {error}")
+    for option, path in files.items():
+        try:
+            facts.write(path, shown[option], FILES[option])
+        except OpsError as error:
+            yield f"the checks were made, but {option} was not written: {error.what}"
 
 
 def _derived(scene: Scene, params: Mapping[str, Any]) -> list[Options]:

@@ -107,7 +107,10 @@ class StandIn:
         overlay.write_text(json.dumps({"all": {"hosts": hosts}}))
         variables = self.base / "variables.json"
         variables.touch(mode=0o600)
-        variables.write_text(json.dumps({**self.variables(), **more}))
+        # The load of this machine is that of the tests beside this one.
+        host = {"id": "host", "group": "host", "paths": ["/"], "load_warn": 1000, "load_crit": 1000, "timeout": 30}
+        busy = {"health_checks": "{{ day2_health + [busy_host] }}", "busy_host": host}
+        variables.write_text(json.dumps({**self.variables(), **busy, **more}))
         argv = self._ansible("playbook", "-i", str(overlay), f"day2.ops.{playbook}", "-e", f"@{variables}")
         done = subprocess.run(argv, env=self._environment(), cwd=self.base, capture_output=True, text=True, check=False)
         assert (done.returncode != 0) == fails, done.stdout[-6000:] + done.stderr[-2000:]
