@@ -43,6 +43,9 @@ def stopped(server: Any) -> Iterator[None]:
     finally:
         if container:
             docker("start", container)
+            # Another container may have its address by now.
+            template = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+            object.__setattr__(server, "host", docker("inspect", "-f", template, container))
         elif process:
             process.start()
         wait_until(lambda: _answers(server), "the server answers again")

@@ -73,7 +73,7 @@ def is_private(world: World) -> None:
 def test_no_password_is_visible_anywhere(served: ServerWorld, password: str) -> None:  # noqa: F811
     """During a backup, a proof and a restore: processes, results, the server's log, files."""
     world, user = served, f"{served.name}_ops"
-    if world.engine == "mariadb":
+    if world.engine in ("mariadb", "mysql"):
         quoted = password.replace("\\", "\\\\").replace("'", "\\'")
         world.server.run(f"CREATE USER `{user}`@`%` IDENTIFIED BY '{quoted}'")
         world.server.run(f"GRANT ALL ON *.* TO `{user}`@`%` WITH GRANT OPTION")
@@ -107,7 +107,7 @@ def test_no_password_is_visible_anywhere(served: ServerWorld, password: str) -> 
             assert not tells(outcome.stdout + outcome.stderr, secret)
         for path in (each for each in world.root.rglob("*") if each.is_file()):
             assert secret.encode() not in path.read_bytes(), f"{path} holds it"
-    if world.engine == "mariadb":
+    if world.engine in ("mariadb", "mysql"):
         world.server.run("SET GLOBAL general_log = 0")
         log = str(world.server.rows("SELECT CONVERT(argument USING utf8mb4) FROM mysql.general_log"))
         assert world.name in log

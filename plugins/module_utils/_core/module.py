@@ -50,6 +50,10 @@ def run(module: AnsibleModule, drivers: Sequence[str], operation: Callable[[Cont
             signal.signal(number, _interrupt(context))
         result = operation(context)
     except Told as error:
+        if context and context.interrupted and not isinstance(error, Interrupted):
+            # A driver has made of it what it makes of everything, or Python has dropped it where it cannot be raised.
+            error.what = f"{context.interrupted.what} ({error.what})"
+            error.hint = context.interrupted.hint
         fail(module, context, error)
     else:
         module.exit_json(**result)

@@ -38,6 +38,7 @@ START_TIMEOUT, LOAD_TIMEOUT = 30, 6 * 3600  # seconds
 LABEL = "ops.day2.run"
 # Its warnings, without process id and time.
 _SAID = re.compile(r"^\d+:\w [^#\n]*# (?!-)(.+)$", re.MULTILINE)
+_SHORT = re.compile(r"offset (?P<offset>\d+), .*Unexpected EOF")
 _INSIDE = "/day2"  # where its directory is in a container
 
 
@@ -187,7 +188,7 @@ class Server:
         said = _SAID.findall(after if loading else log)
         tail = "\n".join(said[:15])
         label = f"the throwaway server ({self.kind.label})"
-        if any("Out Of Memory" in line for line in said) or (loading and not said):
+        if any("Out Of Memory" in line for line in said) or (loading and not said) or self._has_more(tail):
             return OpsError(
                 f"{label} ended while it loaded the data; its memory limit was {readable(limit)}",
                 stderr_tail=tail,
@@ -201,6 +202,16 @@ class Server:
         if "RDB format version" in tail:
             return Refused(f"the RDB file is of a newer version than {label}: {reason}", stderr_tail=tail)
         return Mismatch(f"{label} cannot load the RDB file: {reason}", stderr_tail=tail)
+
+    def _has_more(self, said: str) -> bool:
+        """Redis says "short read or OOM" and "unexpected EOF" of a long string that it has no memory for, too. The file
+        was whole when it was stored, so where much of it was not read yet it is the memory."""
+        match = _SHORT.search(said)
+        if not match:
+            return False
+        with contextlib.suppress(OSError):
+            return (self.directory / FILENAME).stat().st_size - int(match["offset"]) > 1 << 20
+        return False
 
     def stop(self) -> None:
         """End it; nothing happens where it does not run."""
