@@ -84,7 +84,9 @@ def writes_of_a_restore(world: MongoWorld, backup: str) -> int:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("everywhere", [False, pytest.param(True, marks=pytest.mark.full)], ids=["slice", "all"])
+@pytest.mark.parametrize(
+    "everywhere", [False, pytest.param(True, marks=[pytest.mark.full, pytest.mark.timeout(900)])], ids=["slice", "all"]
+)
 def test_a_restore_killed_at_any_point_is_whole_or_undone_once_it_is_run_again(
     mongo_world: MongoWorld,  # noqa: F811
     everywhere: bool,

@@ -53,8 +53,9 @@ class Alembic:
         told = self._answer(_START)
         self.version = told["alembic"]
 
-    def look(self, target: str, proof: int, since: Sequence[str]) -> Look:
-        told = self._ask({"do": "look", "target": target, "proof": proof, "since": list(since)}, 120)
+    def look(self, target: str, proof: int, since: Sequence[str], closely: bool = False) -> Look:
+        request = {"do": "look", "target": target, "proof": proof, "since": list(since), "closely": closely}
+        told = self._ask(request, 120)
         return Look(
             current=tuple(told["current"]),
             heads=tuple(told["heads"]),

@@ -53,7 +53,7 @@ class CommandTool:
             if user := self._user():
                 shutil.chown(self._cache, user)
 
-    def look(self, target: str, proof: int, since: Sequence[str]) -> Look:
+    def look(self, target: str, proof: int, since: Sequence[str], closely: bool = False) -> Look:
         current = tuple(line.split()[0] for line in self._lines("current"))
         if target in ("head", "heads"):
             steps = [self._step(line) for line in self._lines("pending")]

@@ -166,7 +166,10 @@ class Tool:
     # Looking -------------------------------------------------------------------------------------
 
     def look(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """What the database is at, which database it is, and what a migration to `target` would run."""
+        """What the database is at, which database it is, and what a migration to `target` would run.
+
+        `closely`: whether to read the code of what would be upgraded; that of a downgrade always is.
+        """
         seen: dict[str, Any] = {}
 
         def asked(heads: Any, context: Any) -> list[Any]:
@@ -187,7 +190,7 @@ class Tool:
         seen["unknown"] = [one for one in seen["current"] if self._get(one) is None]
         seen["secrets"] = seen["database"].pop("secrets", [])
         if not seen["unknown"]:
-            seen.update(self._plan(seen["current"], request.get("target") or ""))
+            seen.update(self._plan(seen["current"], request.get("target") or "", request.get("closely", True)))
             seen["since"] = self._since(seen["current"], request.get("since") or [])
         seen["heads"] = list(self.script.get_heads())
         return seen
@@ -204,7 +207,7 @@ class Tool:
         except Exception:  # Alembic's own kinds of it differ by version
             return None
 
-    def _plan(self, current: list[str], target: str) -> dict[str, Any]:
+    def _plan(self, current: list[str], target: str, closely: bool) -> dict[str, Any]:
         heads = list(self.script.get_heads())
         if target in ("head", "heads"):
             wanted: Any = target
@@ -227,7 +230,7 @@ class Tool:
             else self.script._upgrade_revs(wanted, tuple(current))
         )
         return {
-            "steps": [self._step(step) for step in steps],
+            "steps": [self._step(step, closely or downwards) for step in steps],
             "direction": "downgrade" if downwards else "upgrade",
             "target": resolved,
         }
@@ -243,9 +246,10 @@ class Tool:
                 waiting += _tuple(one.down_revision) + _tuple(one.dependencies)
         return found
 
-    def _step(self, step: Any) -> dict[str, Any]:
+    def _step(self, step: Any, closely: bool = False) -> dict[str, Any]:
+        """`closely`: with what its code shows; to read that takes as long as a small revision."""
         script = step.revision
-        source = _source(script.path)
+        source = _source(script.path) if closely else None
         return {
             "revision": script.revision,
             "down": _tuple(script.down_revision),

@@ -98,10 +98,10 @@ def looked(job: Job) -> Iterator[tuple[Database, Survey]]:
         job.tool.close()
 
 
-def survey(job: Job, database: Database, record: Record) -> Survey:
+def survey(job: Job, database: Database, record: Record, closely: bool = True) -> Survey:
     """Ask the tool and the database. The tool has been opened, the database too."""
     since = record.newest.heads if record.newest else ()
-    look = with_retries(job.delays, lambda: job.tool.look(job.target, database.proof(), since))
+    look = with_retries(job.delays, lambda: job.tool.look(job.target, database.proof(), since, closely))
     foreign = database.same(look.database) if look.database else ""
     schema = Schema() if foreign else database.schema(look.version_table)
     half = None if foreign else _half_applied(record, look, schema)

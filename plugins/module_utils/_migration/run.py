@@ -70,7 +70,9 @@ class _Run:
             if self.held is not None:
                 self.database.lock(self.params["lock_timeout"])
             job.tool.open()
-            found = plan.survey(job, self.database, self.record)
+            # What the code of upgrades shows is asked for only where something depends on it.
+            closely = self.held is None or not self.params["allow_destructive"] or self.params["on_failure"] != "stop"
+            found = plan.survey(job, self.database, self.record, closely)
             self._refuse(found)
         report = plan.report(job, found, self.database)
         report.update(backup=self.params["backup"] or "", applied=[], stopped=[], seconds=0.0)
@@ -204,16 +206,23 @@ class _Run:
         self.state = State(tuple(heads), self.state.schema)
         self.exact = step.outside or not self.database.transactional_ddl
         if self.exact:
-            if self.changed is None:
-                schema = self.database.schema(self.version_table)
-            elif self.changed:
-                schema = self.database.refreshed(self.state.schema, sorted(self.changed), self.version_table)
-            else:
-                schema = self.state.schema
-            self.state, self.changed = State(tuple(heads), schema), set()
-        if self.exact or not self.applied:
+            self._record(step)
+        elif not self.applied:
             self.record.begin(step.revision, self._direction, self.state, [one.to_json() for one in self.stopped])
         self.begun = step
+
+    def _record(self, step: Step) -> None:
+        """The schema as it is now, on the disk."""
+        changed, self.changed = self.changed, set()
+        if changed is None:
+            self.state = State(self.state.heads, self.database.schema(self.version_table))
+        elif changed:
+            schema = self.database.refreshed(self.state.schema, sorted(changed), self.version_table)
+            self.state = State(self.state.heads, schema)
+        if self.record.begun:
+            self.record.go_on(step.revision, self.state)
+        else:
+            self.record.begin(step.revision, self._direction, self.state, [one.to_json() for one in self.stopped])
 
     def after(self, applied: Applied) -> None:
         step = self.begun

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,16 @@ class Schema:
     def fingerprint(self) -> str:
         """The same for the same schema, on any machine."""
         return hashlib.sha256(json.dumps(dict(self.objects), sort_keys=True).encode()).hexdigest()
+
+    def change_to(self, later: Schema) -> dict[str, object]:
+        """What `changed` needs to make the other of this one, as JSON."""
+        mine, theirs = self.objects, later.objects
+        made = {label: what for label, what in theirs.items() if mine.get(label) != what}
+        return {"gone": [label for label in mine if label not in theirs], "made": made}
+
+    def changed(self, change: Mapping[str, Any]) -> Schema:
+        kept = {label: what for label, what in self.objects.items() if label not in change["gone"]}
+        return Schema({**kept, **change["made"]})
 
     def with_tables(self, tables: Collection[str], found: Schema) -> Schema:
         """The same, with these tables as they are in `found`, which holds nothing else."""

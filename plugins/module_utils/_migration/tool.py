@@ -109,7 +109,8 @@ class Tool(Protocol):
     def open(self) -> None:
         """Wait until it can be asked."""
 
-    def look(self, target: str, proof: int, since: Sequence[str]) -> Look: ...
+    def look(self, target: str, proof: int, since: Sequence[str], closely: bool = False) -> Look:
+        """`closely`: with `calls` and `empty_downgrade` of upgrades too."""
 
     def preview(self, steps: Sequence[Step], direction: str) -> list[Rendered]: ...
 
