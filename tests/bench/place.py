@@ -22,7 +22,7 @@ PASSWORD = "benchmark repository"
 # would take in the programs that it waited for.
 PEAK = """
 import atexit, os, sys
-if os.path.basename(sys.argv[0] if sys.argv else "").startswith(("AnsiballZ_backup", "AnsiballZ_restore")):
+if os.path.basename(sys.argv[0] if sys.argv else "").startswith(("AnsiballZ_backup", "AnsiballZ_migrate", "AnsiballZ_restore")):
     def note():
         import resource
         with open(os.environ["DAY2_BENCH_PEAK"], "a") as out:

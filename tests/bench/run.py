@@ -21,9 +21,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / ".venv" / "collections")]
 
-from tests.bench import containers, contenders, daily, jobs, local, many, redis_servers, report, servers, targets  # noqa: E402
+from tests.bench import (  # noqa: E402
+    containers,
+    contenders,
+    daily,
+    jobs,
+    local,
+    many,
+    migrations,
+    redis_servers,
+    report,
+    servers,
+    targets,
+)
 from tests.bench.figures import Part, load, machine, timed, version  # noqa: E402
 from tests.bench.place import Place  # noqa: E402
 from tests.bench.subject import Subject  # noqa: E402
@@ -103,10 +115,18 @@ def _many(part: Part, place: Place, scale: float) -> None:
     many.measure(part, place, counts, part.rounds)
 
 
+def _migrations(part: Part, place: Place, scale: float) -> None:
+    part.title = "Migrations"
+    part.data = "Alembic, a synchronous env.py. Each revision makes a table with an index, 20 rows and a column."
+    counts = tuple(max(1, round(number * min(scale, 1))) for number in migrations.COUNTS)
+    migrations.measure(part, place, counts, part.rounds)
+
+
 PARTS: dict[str, Callable[[Part, Place, float], None]] = {
     **{name: engine.measure for name, engine in ENGINES.items()},
     "daily": _daily,
     "many": _many,
+    "migrations": _migrations,
 }
 
 

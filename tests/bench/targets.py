@@ -11,6 +11,7 @@ from typing import Optional
 
 from tests.bench.contenders import BARE, GZIP, MYSQL_DB
 from tests.bench.figures import OURS, Part
+from tests.bench.migrations import NAMES, TASK
 
 Figure = Callable[[Part], Optional[float]]
 
@@ -104,6 +105,8 @@ TARGETS = [
         _at_most(part, "peak memory of the collection's process", lambda found: found.peak / 1024 or None, 120, "MiB")
         for part in (*STREAMS, "redis", "sqlite", "files")
     ),
+    *(_against("migrations", f"{key} 1", f"{name}, one revision", TASK, 1.0, 2) for key, name in NAMES.items()),
+    *(_against("migrations", f"{key} 100", f"{name}, a hundred revisions", TASK, 1.5) for key, name in NAMES.items()),
 ]
 
 
