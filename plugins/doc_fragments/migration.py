@@ -97,7 +97,7 @@ _OPTIONS = r"""
 class ModuleDocFragment:
     """What migrates an application's schema, and where it runs."""
 
-    DOCUMENTATION = (
+    DOCUMENTATION: str = (
         "options:"
         + _OPTIONS.replace("@HERE@", "")
         + r"""
@@ -126,7 +126,7 @@ class ModuleDocFragment:
     )
 
     # The same as one dictionary.
-    DESCRIBED = r"""
+    DESCRIBED: str = r"""
 options:
   migration:
     description:

@@ -84,13 +84,13 @@ def migrate(system: StandIn, **target: str) -> None:
         assert "describes no migrations" in system.play("migrate", **target)
         return
     before = len(system.items())
-    system.release("a1", [f"ALTER TABLE {system.table} ADD COLUMN note VARCHAR(40)"], system.revision)
+    system.release("a1", [f"ALTER TABLE {system.table} ADD COLUMN remark VARCHAR(40)"], system.revision)
     assert "migrations: crit: the schema is at " in system.play("health", fails=True, **target)
     assert "a1 was run" in system.play("migrate", **target)
     assert system.sql("SELECT version_num FROM alembic_version").strip() == "a1"
     assert "migrations: " not in system.play("health", **target)
 
-    wrong = f"ALTER TABLE {system.table}_of_nobody ADD COLUMN note INTEGER"
+    wrong = f"ALTER TABLE {system.table}_of_nobody ADD COLUMN remark INTEGER"
     system.release("b2", ["CREATE TABLE half (id INTEGER)", wrong], "a1")
     screen = system.play("migrate", fails=True, **target)
     assert "revision b2 failed" in screen

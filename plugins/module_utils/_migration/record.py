@@ -41,7 +41,8 @@ class Record:
     """`APP-INSTANCE/migrations/DATASTORE.json`: the state after the last run, and which code brought a revision.
 
     `…/DATASTORE.running.json`: the revision that is being run and the state right before it, written before it begins;
-    `…/DATASTORE.running.log`: a line for each one after it in the same run, with what has changed since the line before. They stay after a kill, or after a failure that left something behind.
+    `…/DATASTORE.running.log`: a line for each one after it in the same run, with what has changed since the line
+    before. They stay after a kill, or after a failure that left something behind.
     """
 
     def __init__(self, context: Context, datastore: str) -> None:
