@@ -142,3 +142,29 @@ def test_the_inventory_of_garage_with_production_and_development_on_one_host(tmp
         development.delete_first()
         back_up_damage_and_restore(development, target="garage_development")
         assert production.direct() == production_now
+
+
+@pytest.mark.postgresql
+@pytest.mark.sqlite
+def test_a_failed_migration_is_restored_only_where_nobody_writes(tmp_path: Path) -> None:
+    """migrate_on_failure: restore. With SQLite, where a failed revision leaves what it has done."""
+    system = Garage(tmp_path).at("development")
+    unit, asked = "garage-development.service", {"target": "garage_development", "migrate_on_failure": "restore"}
+    with deployed(system):
+        system.play("prepare")
+        use(system, "kept")
+        system.release("b2", ["CREATE TABLE half (id INTEGER)", "INSERT INTO nowhere VALUES (1)"], system.revision)
+        refused = system.play("migrate", fails=True, **asked)
+        assert f"{unit} uses the datastore" in refused and "Nothing was changed" in refused
+        assert system.sql("SELECT COUNT(*) FROM sqlite_master WHERE name = 'half'").strip() == "0"
+
+        system.run("systemctl", "stop", unit)
+        before = system.direct()
+        screen = system.play("migrate", fails=True, **asked)
+        assert "revision b2 failed" in screen and "was restored" in screen
+        assert system.direct() == before
+        system.run("systemctl", "start", unit)
+        wait_until(system.healthy, "garage is healthy again")
+        assert len(system.items()) == 3
+        system.release("b2", [f"ALTER TABLE {system.table} ADD COLUMN remark TEXT"], system.revision)
+        assert "b2 was run" in system.play("migrate", target="garage_development")

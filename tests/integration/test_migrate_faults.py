@@ -66,6 +66,20 @@ def test_a_run_that_is_asked_to_end_says_what_it_left(on_mariadb: Migrated) -> N
     assert outcome.data["migration"]["half_applied"]["left"] == ["table half was made"]
 
 
+def test_a_revision_that_ends_soon_is_not_cut_short(on_mariadb: Migrated) -> None:
+    mark = on_mariadb.root / "running"
+    on_mariadb.revision("a1", None, SLOW.format(mark=str(mark)).replace("sleep(60)", "sleep(3)"))
+    on_mariadb.table("b2", "a1")
+    process = _started(on_mariadb, mark)
+    process.send_signal(signal.SIGTERM)
+    outcome = modules.finish(process)
+    assert outcome.failed and "interrupted by SIGTERM" in outcome.msg and "left behind" not in outcome.msg
+    told = outcome.data["migration"]
+    assert told["half_applied"] == {} and [one["revision"] for one in told["applied"]] == ["a1"]
+    assert told["current"] == on_mariadb.at() == ["a1"]
+    assert [one["revision"] for one in on_mariadb.migrate()["migration"]["applied"]] == ["b2"]
+
+
 def test_a_tool_that_is_killed_is_a_failure_with_what_it_left(on_mariadb: Migrated) -> None:
     mark = _slow(on_mariadb, "a1", None)
     process = _started(on_mariadb, mark)

@@ -26,7 +26,7 @@ from .plan import HalfApplied, Survey
 from .record import Record, State
 from .schema import Schema
 from .setup import Job
-from .tool import Applied, Failed, Step
+from .tool import Applied, Failed, NotConnected, Step
 
 _BACKUP = re.compile(r"^(?P<time>\d{8}T\d{6}Z)-[0-9a-f]{6}$")
 
@@ -284,7 +284,8 @@ class _Run:
         """Say what is there now; go back where that is asked for and possible; start what may be started."""
         self.job.context.progress.begin("failed")
         if not isinstance(error, ToolFailed) or self.begun is None or not error.details:
-            self.job.tool.close()  # it may be in the middle of a revision
+            self.job.tool.close()  # it may be in the middle of a revision, and has some seconds to end it
+            self._ended_all_the_same()
         half = self._left_behind(error)
         if not isinstance(error, Told):
             return
@@ -320,11 +321,26 @@ class _Run:
             self._settle(first, found, details, error)
         error.details = {"migration": details}
 
+    def _ended_all_the_same(self) -> None:
+        """The revision that ran when the tool was closed: another one is asked whether it came to its end."""
+        if self.begun is None:
+            return
+        try:
+            self.job.tool.start()
+            self.job.tool.open()
+            look = self.job.tool.look(self.job.target, self.database.proof(), ())
+        except (OpsError, NotConnected):
+            return  # what it left is compared all the same
+        finally:
+            self.job.tool.close()
+        if set(look.current) != set(self.state.heads):
+            self.after(Applied(self.begun.revision, 0.0, look.current))
+
     def _so_far(self) -> str:
         if not self.applied:
             return f"The database is at {', '.join(self.state.heads) or 'no revision'}, as before."
         names = ", ".join(one["revision"] for one in self.applied[-5:])
-        return f"{len(self.applied)} revisions before it were applied ({names})."
+        return f"{len(self.applied)} revision{'s were' if len(self.applied) > 1 else ' was'} applied before ({names})."
 
     def _left_behind(self, error: BaseException) -> Optional[HalfApplied]:
         """The schema now against the one right before the revision that failed."""
