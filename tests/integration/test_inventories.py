@@ -17,7 +17,8 @@ import pytest
 from tests.integration.support.compose import wait_until
 from tests.integration.support.standins import COMPOSED, Coach, Composed, Garage, StandIn
 
-pytestmark = [pytest.mark.ansible, pytest.mark.docker, pytest.mark.files]
+# Many plays each, and slow ones on a busy machine.
+pytestmark = [pytest.mark.ansible, pytest.mark.docker, pytest.mark.files, pytest.mark.timeout(900)]
 
 ENGINES = {
     "booking": [pytest.mark.mariadb, pytest.mark.redis],
@@ -127,6 +128,21 @@ def settings_come_back_when_they_are_named(system: Coach) -> None:
     assert system.direct() == data
 
 
+def a_gate_starts_anew_what_gave_up(system: Garage) -> None:
+    """Its database was away while it started; it has given up, and stays down when the database is back."""
+    system.release("a1", None)
+    once = "mkdir -p $1 && printf '[Service]\nRestart=no\n' > $1/once.conf && systemctl daemon-reload"
+    system.run("sh", "-c", once, "sh", "/etc/systemd/system/garage.service.d")
+    system.run("systemctl", "stop", "postgresql")
+    system.run("systemctl", "restart", "garage.service")
+    wait_until(lambda: "failed" in system.run("systemctl", "show", "-p", "ActiveState", "garage.service"), "it gave up")
+    system.run("systemctl", "start", "postgresql")
+    assert "app: crit: " in system.play("health", fails=True, target="garage_production")
+    gate = system.play("health", target="garage_production", health_restart_units=["garage.service"])
+    assert "app: crit: " not in gate
+    assert system.healthy()
+
+
 @pytest.mark.postgresql
 @pytest.mark.sqlite
 def test_the_inventory_of_garage_with_production_and_development_on_one_host(tmp_path: Path) -> None:
@@ -136,6 +152,7 @@ def test_the_inventory_of_garage_with_production_and_development_on_one_host(tmp
         production.play("prepare")
         use(development, "in development")
         back_up_damage_and_restore(production, development, target="garage_production")
+        a_gate_starts_anew_what_gave_up(production)
         production_now = production.direct()
         development.delete_first()
         development.delete_first()
