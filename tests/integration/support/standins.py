@@ -514,5 +514,3 @@ class Garage(StandIn):
 _ROLE = """CREATE ROLE garage LOGIN;
 CREATE DATABASE garage OWNER garage;
 """
-
-COMPOSED: dict[str, type[Composed]] = {one.name: one for one in (Booking, Station, Storefront, Coach)}
