@@ -15,6 +15,9 @@ from checks import ROOT, Check, run_all
 
 TOOLS = ROOT / "tests" / "tools"
 NO_PYTHON = 3
+# The pylint of 2.22 asks for a package as an archive of a commit on GitHub, and no package index has it. The two
+# cores before it run pylint on the same files.
+LEFT_OUT = {"next": ["--skip-test", "pylint"]}
 
 
 def main() -> int:
@@ -27,7 +30,14 @@ def main() -> int:
             print(f"skipped {name}: see docs/testing.md on the Pythons of the tests")
             continue
         # An environment that could not be made fails as a check, with what its script says.
-        checks.append(Check(f"{core(name)} ({name})", [str(TOOLS / "sanity.sh"), name], minutes=30, aloud=True))
+        checks.append(
+            Check(
+                f"{core(name)} ({name})",
+                [str(TOOLS / "sanity.sh"), name, *LEFT_OUT.get(name, [])],
+                minutes=30,
+                aloud=True,
+            )
+        )
     return run_all("sanity", checks, *words)
 
 
