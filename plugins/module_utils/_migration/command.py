@@ -55,10 +55,8 @@ class CommandTool:
 
     def look(self, target: str, proof: int, since: Sequence[str], closely: bool = False) -> Look:
         current = tuple(line.split()[0] for line in self._lines("current"))
-        if target in ("head", "heads"):
-            steps = [self._step(line) for line in self._lines("pending")]
-        else:
-            steps = [self._step(line) for line in self._lines("pending")]
+        steps = [self._step(line) for line in self._lines("pending")]
+        if target not in ("head", "heads"):
             names = [step.revision for step in steps]
             if target in names:
                 steps = steps[: names.index(target) + 1]

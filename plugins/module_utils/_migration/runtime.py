@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Optional, Protocol
 
 from .._core.context import Context
-from .._core.errors import OpsError, Refused, Unavailable
+from .._core.errors import OpsError, Refused
 from .._core.io import write_atomic
 from .._core.place import HostPlace
-from .._core.process import Command, run
+from .._core.process import Command
 from .._platform import compose, dotenv, systemd
 from .._platform.application import Application
 from .._platform.compose import Project
@@ -163,16 +163,9 @@ def find_project(name: str, directory: str) -> Project:
 
 def image_of(project: Project, service: str) -> str:
     """The image that the service would be started from now."""
-    try:
-        printed = run(Command(project.argv("--profile", "*", "config", "--format", "json")), timeout=60).stdout
-    except OpsError as error:
-        raise Unavailable(
-            f"docker compose cannot read the project {project.name} ({error.stderr_tail.splitlines()[-1:] or error.what})"
-        ) from None
-    services = json.loads(printed).get("services") or {}
-    if service not in services:
+    known = compose.images(project)
+    if service not in known:
         raise Refused(
-            f"the Compose project {project.name} has no service {service}",
-            hint=f"It has {', '.join(sorted(services))}.",
+            f"the Compose project {project.name} has no service {service}", hint=f"It has {', '.join(sorted(known))}."
         )
-    return str(services[service].get("image") or f"{project.name}-{service}")
+    return known[service]

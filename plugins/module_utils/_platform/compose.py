@@ -89,6 +89,12 @@ def services(project: Project, wanted: str = "") -> dict[str, Service]:
     return found
 
 
+def images(project: Project) -> dict[str, str]:
+    """Of every service, the image that it would be started from now."""
+    described = json.loads(_config(project, every_profile=True)).get("services") or {}
+    return {name: str(service.get("image") or f"{project.name}-{name}") for name, service in described.items()}
+
+
 def templates(project: Project) -> Iterator[str]:
     """Every text of the compose files that holds a `${VARIABLE}`, with included and extended files."""
     yield from _texts(json.loads(_config(project, "--no-interpolate", every_profile=True)))
